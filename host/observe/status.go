@@ -1,0 +1,106 @@
+package observe
+
+import "time"
+
+// Light is a traffic light.
+type Light string
+
+// Lights, best first.
+const (
+	Green  Light = "green"
+	Yellow Light = "yellow"
+	Red    Light = "red"
+)
+
+// Worse returns the worse of two lights.
+func (l Light) Worse(m Light) Light {
+	rank := map[Light]int{Green: 0, Yellow: 1, Red: 2}
+	if rank[m] > rank[l] {
+		return m
+	}
+	return l
+}
+
+// Status is what host status shows.
+type Status struct {
+	Light      Light       `json:"light"`
+	Reason     string      `json:"reason,omitempty"`
+	Generation uint64      `json:"generation"`
+	Version    string      `json:"version"`
+	Node       string      `json:"node"`
+	Pid        int         `json:"pid"`
+	Started    time.Time   `json:"started"`
+	ConfigDir  string      `json:"config_dir"`
+	Instances  []Instance  `json:"instances"`
+	Subsystems []Subsystem `json:"subsystems"`
+	Routes     []Route     `json:"routes"`
+	Events     Counts      `json:"events"`
+	Draining   []Draining  `json:"draining"`
+	LastReload *Reload     `json:"last_reload,omitempty"`
+}
+
+// Instance is the state of one configured plugin.
+type Instance struct {
+	Address    string   `json:"address"`
+	Plugin     string   `json:"plugin"`
+	Version    string   `json:"version"`
+	Digest     string   `json:"digest"`
+	State      string   `json:"state"` // preparing, ready, restarting, failed, draining
+	Light      Light    `json:"light"`
+	Reason     string   `json:"reason"` // why it is not green
+	Pid        int      `json:"pid"`
+	Restarts   int      `json:"restarts"`
+	Generation uint64   `json:"generation"` // that started it
+	Credit     int      `json:"credit"`
+	InFlight   int      `json:"in_flight"`
+	Stderr     []string `json:"stderr,omitempty"` // the last lines, when it failed
+	Listeners  []string `json:"listeners,omitempty"`
+}
+
+// Subsystem is the state of a part of the daemon.
+type Subsystem struct {
+	Name   string `json:"name"`
+	Light  Light  `json:"light"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Route is the state of one route.
+type Route struct {
+	Name     string `json:"name"`
+	From     string `json:"from"`
+	To       string `json:"to"`
+	Queued   int    `json:"queued"`
+	InFlight int    `json:"in_flight"`
+	Counts
+}
+
+// Counts is a ledger of deliveries or, for the whole daemon, of events. At any
+// moment Accepted = Resolved + Rejected + Pending + Dead + Dropped.
+type Counts struct {
+	Accepted uint64 `json:"accepted"`
+	Resolved uint64 `json:"resolved"`
+	Rejected uint64 `json:"rejected"`
+	Pending  uint64 `json:"pending"`
+	Dead     uint64 `json:"dead"`
+	Dropped  uint64 `json:"dropped"`
+	Retries  uint64 `json:"retries"`
+	Late     uint64 `json:"late"` // settles that came too late, or twice
+}
+
+// Draining is an old instance that finishes its work.
+type Draining struct {
+	Address    string    `json:"address"`
+	Generation uint64    `json:"generation"`
+	Pid        int       `json:"pid"`
+	InFlight   int       `json:"in_flight"`
+	Until      time.Time `json:"until"`
+}
+
+// Reload says how the last reload ended.
+type Reload struct {
+	Time       time.Time     `json:"time"`
+	Outcome    string        `json:"outcome"` // committed, unchanged, invalid, rolled_back, superseded
+	Generation uint64        `json:"generation"`
+	Elapsed    time.Duration `json:"elapsed_ns"`
+	Message    string        `json:"message,omitempty"`
+}

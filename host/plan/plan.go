@@ -1,0 +1,49 @@
+// Package plan compares two generations and says, in order, what would have to
+// be done. It is pure: it asks and changes nothing.
+package plan
+
+// Op is what happens to an instance.
+type Op string
+
+// Ops.
+const (
+	Keep    Op = "keep"    // untouched: same process, same connections
+	Update  Op = "update"  // the host's own settings change; the plugin is not told
+	Replace Op = "replace" // a new instance takes over from the old one
+	Start   Op = "start"
+	Stop    Op = "stop"
+)
+
+// Plan is the ordered difference between two generations.
+type Plan struct {
+	Steps  []Step   `json:"steps"`  // stops last; the rest by level, then address
+	Routes []Change `json:"routes"` // routes added, removed, changed
+}
+
+// Step is what happens to one instance. Steps of one level do not depend on
+// each other.
+type Step struct {
+	Op      Op       `json:"op"`
+	Address string   `json:"address"`
+	Level   int      `json:"level"`
+	Reason  string   `json:"reason,omitempty"` // why replace
+	Changes []Change `json:"changes,omitempty"`
+}
+
+// Change is one attribute or route that differs. Old or New is empty where it
+// did not or will not exist. Secrets show as (secret).
+type Change struct {
+	Name string `json:"name"`
+	Old  string `json:"old,omitempty"`
+	New  string `json:"new,omitempty"`
+}
+
+// Empty reports whether there is nothing to do.
+func (p *Plan) Empty() bool {
+	for _, s := range p.Steps {
+		if s.Op != Keep {
+			return false
+		}
+	}
+	return len(p.Routes) == 0
+}
