@@ -2,20 +2,47 @@ package wire
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"sync"
+	"time"
 )
 
 // Limits of the lane.
 const (
 	MaxFrame   = 16 << 20 // bytes of one frame
-	MaxEvent   = 4 << 20  // bytes of one event's data, value or input
+	MaxEvent   = 4 << 20  // bytes of one event's data, value, input or error details
+	MaxHeader  = 64 << 10 // bytes of all other fields of one element together
 	EmitWindow = 1024     // emits of a lane that may wait for their Accept
+
+	// MaxBacklog is how many bytes may wait for a peer that does not read
+	// before the lane fails: 64 of the largest deliveries and a frame.
+	MaxBacklog = 64*MaxEvent + MaxFrame
 )
 
-// Handler takes what a lane reads. A nil function means that the peer may not
-// send that kind: Run then fails. Pointers and the byte slices in them are
-// valid during the call only. An error ends Run. The functions must not block:
-// a blocked reader blocks the peer.
+const (
+	closeGrace = time.Second // to write what is queued after Close
+	crowded    = 8 << 20     // bytes waiting from which on Room waits
+)
+
+// Reasons why an element is not sent.
+var (
+	ErrTooLarge = errors.New("larger than the lane allows: 4 MiB of data and 64 KiB of everything else")
+	ErrClosed   = errors.New("the lane is closed")
+	ErrBacklog  = errors.New("the peer does not read its lane: too much waits for it")
+)
+
+// ProtocolError says how the peer broke the contract of the lane.
+type ProtocolError struct{ What string }
+
+func (e *ProtocolError) Error() string { return e.What }
+
+// Handler takes what a lane reads, in the order of the bytes. A nil function
+// means that the peer may not send that kind: Run then fails. Pointers and the
+// byte slices in them are valid during the call only; strings and Settle.Err
+// may be kept. An error ends Run. The functions must not block: a blocked
+// reader blocks the peer.
 type Handler struct {
 	Emit    func(*Emit) error
 	Accept  func(promise uint64) error
@@ -27,38 +54,272 @@ type Handler struct {
 }
 
 // Lane is one end of the stream that carries events between host and a plugin
-// process. The sending methods append to a buffer that a writer flushes as
-// one frame whenever it is free; they never block on the peer for long and
-// may be called from any goroutine.
+// process. The sending methods append to a buffer that a writer flushes
+// whenever it is free; they never wait for the peer and may be called from any
+// goroutine, also before Run. What one goroutine sends arrives in its order,
+// but for credits, which may arrive later than what was sent after them.
 type Lane struct {
-	conn net.Conn
+	conn   net.Conn
+	wake   chan struct{} // to the writer; a place for one
+	ended  chan struct{} // closed when nothing is sent any more
+	unused sync.Once     // closes ended
+
+	mu      sync.Mutex
+	pending queue
+	running bool
+	idle    bool          // the writer waits for wake
+	closing bool          // Close was called
+	err     error         // why sending fails; nil while it works
+	room    chan struct{} // closed when there is room again; nil when nobody waits
 }
 
 // NewLane returns a lane over conn, which it owns. Nothing starts before Run.
-func NewLane(conn net.Conn) *Lane { return &Lane{conn: conn} }
+func NewLane(conn net.Conn) *Lane {
+	return &Lane{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+}
 
-// Run reads frames into h and writes what is sent until ctx ends, the peer
-// closes (nil) or breaks the contract (a *ProtocolError). It closes conn.
-func (l *Lane) Run(ctx context.Context, h Handler) error { panic("unfinished") }
+// Run reads frames into h and writes what is sent until ctx ends (its error),
+// the peer or Close closes the lane (nil), the peer breaks the contract (a
+// *ProtocolError) or does not read (ErrBacklog), or h returns an error. It
+// closes the connection and returns when the writer has stopped. It runs once.
+func (l *Lane) Run(ctx context.Context, h Handler) error {
+	l.mu.Lock()
+	if l.running || l.err != nil {
+		defer l.mu.Unlock()
+		if l.running {
+			return errors.New("the lane runs already")
+		}
+		return nil
+	}
+	l.running = true
+	l.mu.Unlock()
 
-// Close ends Run after what is queued has been written, within a second.
-func (l *Lane) Close() error { panic("unfinished") }
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		l.write()
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = l.conn.Close() })
+	err := l.read(&h)
+	stop()
+	l.fail(ErrClosed)
+	_ = l.conn.Close()
+	<-written
+	switch {
+	case errors.Is(l.failure(), ErrBacklog):
+		return ErrBacklog
+	case err == nil && ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return err
+}
 
-// Emit queues an emit. It fails with ErrTooLarge or ErrClosed, as all do.
-func (l *Lane) Emit(e *Emit) error { panic("unfinished") }
+// Close ends Run after what is queued has been written, within a second. It
+// does not wait for that.
+func (l *Lane) Close() error {
+	l.mu.Lock()
+	if l.closing || l.err != nil {
+		l.mu.Unlock()
+		return nil
+	}
+	l.closing = true
+	running := l.running
+	l.mu.Unlock()
+	if !running {
+		l.fail(ErrClosed)
+		return l.conn.Close()
+	}
+	err := l.conn.SetWriteDeadline(time.Now().Add(closeGrace))
+	l.ring()
+	return err
+}
+
+// Emit queues an emit. It fails with ErrTooLarge, ErrClosed or ErrBacklog, as
+// all do.
+func (l *Lane) Emit(e *Emit) error {
+	if !e.Event.clean() {
+		c := *e
+		c.Event.scrub()
+		e = &c
+	}
+	event, err := e.Event.size()
+	if err != nil {
+		return err
+	}
+	size := sizeEmit(e, event)
+	f, err := l.begin(size)
+	if err != nil {
+		return err
+	}
+	f.b = appendEmit(f.b, e, size, event)
+	l.end()
+	return nil
+}
 
 // Accept queues an accept of a promise.
-func (l *Lane) Accept(promise uint64) error { panic("unfinished") }
+func (l *Lane) Accept(promise uint64) error {
+	f, err := l.begin(smallElement)
+	if err != nil {
+		return err
+	}
+	f.b = appendAccept(f.b, promise)
+	l.end()
+	return nil
+}
 
 // Deliver queues a delivery.
-func (l *Lane) Deliver(d *Deliver) error { panic("unfinished") }
+func (l *Lane) Deliver(d *Deliver) error {
+	if !d.Event.clean() {
+		c := *d
+		c.Event.scrub()
+		d = &c
+	}
+	event, err := d.Event.size()
+	if err != nil {
+		return err
+	}
+	if len(d.Input) > MaxEvent {
+		return ErrTooLarge
+	}
+	size := sizeDeliver(d, event)
+	f, err := l.begin(size)
+	if err != nil {
+		return err
+	}
+	f.b = appendDeliver(f.b, d, size, event)
+	l.end()
+	return nil
+}
 
 // Settle queues a settle.
-func (l *Lane) Settle(s *Settle) error { panic("unfinished") }
+func (l *Lane) Settle(s *Settle) error {
+	if s.Err != nil && !s.Err.clean() {
+		c := *s
+		c.Err = s.Err.scrubbed()
+		s = &c
+	}
+	var rejected int
+	if s.Err != nil {
+		var err error
+		if rejected, err = s.Err.size(); err != nil {
+			return err
+		}
+	}
+	if len(s.Value) > MaxEvent {
+		return ErrTooLarge
+	}
+	size := sizeSettle(s, rejected)
+	f, err := l.begin(size)
+	if err != nil {
+		return err
+	}
+	f.b = appendSettle(f.b, s, size, rejected)
+	l.end()
+	return nil
+}
 
-// Credit queues n more credits for an instance; credits of one instance that
-// wait in the buffer may be summed.
-func (l *Lane) Credit(instance, n uint32) error { panic("unfinished") }
+// Credit queues n more credits for an instance. Credits of one instance that
+// wait to be written are summed.
+func (l *Lane) Credit(instance, n uint32) error {
+	if _, err := l.begin(smallElement); err != nil {
+		return err
+	}
+	l.pending.credit(instance, n)
+	l.end()
+	return nil
+}
 
 // Cancel queues a cancel.
-func (l *Lane) Cancel(delivery uint64, attempt uint32) error { panic("unfinished") }
+func (l *Lane) Cancel(delivery uint64, attempt uint32) error {
+	f, err := l.begin(smallElement)
+	if err != nil {
+		return err
+	}
+	f.b = appendCancel(f.b, delivery, attempt)
+	l.end()
+	return nil
+}
+
+// Room waits until less than 8 MiB waits to be written, so that a sender that
+// may wait does not run into ErrBacklog. It fails when ctx ends or the lane.
+func (l *Lane) Room(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		if l.err != nil || l.closing {
+			l.mu.Unlock()
+			return ErrClosed
+		}
+		if l.pending.bytes < crowded {
+			l.mu.Unlock()
+			return nil
+		}
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		select {
+		case <-room:
+		case <-l.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// begin locks the lane and returns the frame that takes an element of size
+// bytes; end unlocks it. With an error the lane is not locked.
+func (l *Lane) begin(size int) (*frame, error) {
+	l.mu.Lock()
+	switch {
+	case l.err != nil:
+		err := l.err
+		l.mu.Unlock()
+		return nil, err
+	case l.closing:
+		l.mu.Unlock()
+		return nil, ErrClosed
+	case l.pending.bytes > MaxBacklog:
+		l.mu.Unlock()
+		l.fail(ErrBacklog)
+		_ = l.conn.Close()
+		return nil, ErrBacklog
+	}
+	return l.pending.frame(size), nil
+}
+
+func (l *Lane) end() {
+	wake := l.idle
+	l.idle = false
+	l.mu.Unlock()
+	if wake {
+		l.ring()
+	}
+}
+
+func (l *Lane) ring() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// fail makes all later sending fail. The first reason stays.
+func (l *Lane) fail(err error) {
+	l.mu.Lock()
+	if l.err == nil {
+		l.err = err
+	}
+	l.mu.Unlock()
+	l.unused.Do(func() { close(l.ended) })
+}
+
+func (l *Lane) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+func protocolErrorf(format string, args ...any) error {
+	return &ProtocolError{What: fmt.Sprintf(format, args...)}
+}
