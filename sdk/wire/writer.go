@@ -12,7 +12,7 @@ import (
 
 const (
 	headerRoom   = 4         // bytes of the length of the largest frame
-	fullFrame    = 32 << 10  // bytes at which a frame takes no further element
+	fullFrame    = 64 << 10  // bytes at which a frame takes no further element
 	keptFrame    = 128 << 10 // bytes of capacity up to which a frame is used again
 	keptFrames   = 8         // frames kept to be used again
 	smallElement = 2 + 2*11  // bytes of the largest accept, credit or cancel
