@@ -5,7 +5,6 @@
 package observe
 
 import (
-	"context"
 	"time"
 
 	"github.com/pluginhost/host/sdk/wire"
@@ -26,6 +25,7 @@ const (
 	Dropped      Step = "dropped"       // by drop_oldest, with Err
 	Resolved     Step = "resolved"      // the promise
 	Rejected     Step = "rejected"      // the promise, with Err
+	Missed       Step = "missed"        // not of an event: Attempt entries came too fast for this reader
 )
 
 // Entry is one step of one event.
@@ -41,21 +41,4 @@ type Entry struct {
 	Attempt  uint32        `json:"attempt,omitempty"`
 	Elapsed  time.Duration `json:"elapsed_ns,omitempty"` // since the event was emitted
 	Err      *wire.Error   `json:"error,omitempty"`
-}
-
-// Recorder keeps the last entries in a bounded ring and passes new ones to
-// whoever tails.
-type Recorder struct{}
-
-// NewRecorder returns a recorder of the last n entries.
-func NewRecorder(n int) *Recorder { panic("unfinished") }
-
-// Record stores an entry and sets its Seq. It never blocks; e is copied.
-func (r *Recorder) Record(e *Entry) { panic("unfinished") }
-
-// Tail calls f with up to backlog recent entries that match, then with new
-// ones until ctx ends or f fails. A reader that is too slow misses entries; f
-// then gets one entry whose Step is "missed" and whose Attempt is their number.
-func (r *Recorder) Tail(ctx context.Context, backlog int, match func(*Entry) bool, f func(Entry) error) error {
-	panic("unfinished")
 }
