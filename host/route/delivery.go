@@ -1,0 +1,225 @@
+package route
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// state says where a delivery is, and in which list its line node.
+type state uint8
+
+const (
+	idle     state = iota // nowhere: on its way from one state to another, or finished
+	parked                // its route has no room: in route.parked
+	held                  // behind another of its subject: in subject.held
+	ready                 // may be handed out: in route.ready
+	backoff               // waits for its next attempt: in no list
+	inFlight              // handed out: in route.flight, unless the event's deadline comes first
+)
+
+// waits reports whether the state is one of those in route.waiting.
+func (s state) waits() bool { return s == held || s == ready || s == backoff }
+
+// delivery is one event on one route, with its attempts.
+type delivery struct {
+	ev       *event
+	route    *route
+	state    state
+	await    bool // the promise waits for it
+	first    bool // of those it waits for: gives the value
+	hasInput bool
+	attempt  uint32 // number of the current or last one
+	spared   uint32 // attempts that do not count, since host itself took them back
+	home     *Inbox // where it was handed out last, or nil
+	number   uint64 // there
+	sent     int64  // mono: when the attempt began
+	due      int64  // mono: what the timer waits for
+	timer    int    // place in Router.timers, from 1; 0 when not there
+	seq      uint64 // order of being taken
+	line     node
+	age      node
+	input    []byte
+	fault    *wire.Error // found before it was queued
+	history  []failure
+}
+
+// ending is the column of the ledger in which a delivery ends.
+type ending uint8
+
+const (
+	resolved ending = iota
+	failed          // for good: to the dead letters if there are any
+	rejected        // for good, without dead letter
+	dropped
+)
+
+// leave takes a delivery out of whatever its state put it into.
+func (r *Router) leave(d *delivery) {
+	rt := d.route
+	was := d.state
+	d.state = idle
+	r.disarm(d)
+	switch was {
+	case idle:
+		return
+	case parked:
+		rt.parked.remove(&d.line)
+		r.noteIdle(rt)
+		return
+	case held:
+		rt.subjects[d.ev.Subject].held.remove(&d.line)
+	case ready:
+		rt.ready.remove(&d.line)
+	case backoff:
+	case inFlight:
+		if d.timer == onRoute {
+			rt.flight.remove(&d.line)
+			d.timer = 0
+		}
+		rt.inflight--
+		d.home.inflight--
+		r.stir(rt)
+		r.noteIdle(rt)
+		return
+	}
+	rt.waiting.remove(&d.age)
+	rt.queued--
+	r.noteIdle(rt)
+}
+
+// finish ends a delivery. value and err are the promise's if it waits for it.
+func (r *Router) finish(d *delivery, how ending, value []byte, err *wire.Error, now instant) {
+	rt, ev := d.route, d.ev
+	taken := d.state != parked // else it is in no ledger of its route
+	r.leave(d)
+	if d.home != nil {
+		d.home.numbers.remove(d.number)
+		d.home = nil
+	}
+	r.nextOf(d)
+	if how == failed && rt.letters == nil {
+		how = rejected
+	}
+	step := observe.Settled
+	if taken {
+		rt.counts.Pending--
+		switch how {
+		case resolved:
+			rt.counts.Resolved++
+		case failed:
+			rt.counts.Dead++
+			r.deadLetter(d, err, now)
+			step = observe.DeadLettered
+		case rejected:
+			rt.counts.Rejected++
+			if rt.owner != nil {
+				r.lostLetter(d, err)
+			}
+		case dropped:
+			rt.counts.Dropped++
+			step = observe.Dropped
+		}
+	}
+	r.record(step, ev, d, err, now)
+	r.answered(d, value, err, now)
+	if taken {
+		r.admit(rt, now)
+	} else if ev.parked--; ev.parked == 0 {
+		r.accept(ev, now)
+	}
+	r.open--
+	r.release(ev)
+	if r.open == 0 {
+		for _, c := range r.idle {
+			close(c)
+		}
+		r.idle = nil
+	}
+}
+
+// used returns how many attempts count against the route's limit.
+func (d *delivery) used() int { return int(d.attempt - d.spared) }
+
+// retry gives up the current attempt after a failure: the delivery waits for
+// its next one, or is finished with err when there is none. at once is for a
+// failure that was not the handler's answer.
+func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now instant) {
+	rt, ev := d.route, d.ev
+	d.remember(err, now)
+	var pause time.Duration
+	if !atOnce {
+		pause = rt.pause(d.used())
+	}
+	if !err.Retryable || d.used() >= max(rt.policy.Attempts, 1) || ev.deadline != 0 && now.mono+int64(pause) >= ev.deadline {
+		r.finish(d, failed, nil, err, now)
+		return
+	}
+	r.again(d, err, pause, now)
+}
+
+// again queues a delivery whose attempt was given up, before those that came
+// later, for whoever is attached after the pause.
+func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now instant) {
+	rt := d.route
+	if hopeless := rt.hopeless(); hopeless != nil {
+		r.finish(d, failed, nil, hopeless, now)
+		return
+	}
+	r.leave(d)
+	rt.counts.Retries++
+	r.counts.Retries++
+	r.record(observe.Retrying, d.ev, d, err, now)
+	rt.waiting.pushFront(&d.age)
+	rt.queued++
+	if pause > 0 { // it stays the first of its subject
+		d.state = backoff
+		r.arm(d, now.mono+int64(pause))
+		return
+	}
+	r.setReady(d, true)
+	r.arm(d, d.ev.deadline)
+}
+
+// pause returns how long to wait after n attempts: it doubles, up to the
+// route's bound, and half of it is random so that failures do not march in step.
+func (rt *route) pause(n int) time.Duration {
+	p := rt.policy.Backoff << min(max(n-1, 0), 32)
+	if limit := rt.policy.MaxBackoff; limit > 0 && (p > limit || p < rt.policy.Backoff) {
+		p = limit
+	}
+	if p <= 1 {
+		return max(p, 0)
+	}
+	return p/2 + rand.N(p/2)
+}
+
+// timeout gives up an attempt that was not settled in time.
+func (r *Router) timeout(d *delivery, now instant) {
+	i := d.home
+	err := &wire.Error{Code: wire.DeadlineExceeded, Retryable: true,
+		Message: fmt.Sprintf("no answer from %s.%s within %s, attempt %d", i.a.Address, d.route.to.Name,
+			now.since(d.sent).Round(time.Millisecond), d.attempt)}
+	_ = i.a.Outlet.Cancel(d.number, d.attempt)
+	r.retry(d, i.located(err), false, now)
+}
+
+// expire ends a delivery whose event's deadline passed while it waited.
+func (r *Router) expire(d *delivery, now instant) {
+	rt := d.route
+	why := "had no credit left"
+	switch {
+	case d.state == parked:
+		why = "had a full queue"
+	case d.state == held:
+		why = "was busy with its subject"
+	case rt.target.inbox == nil:
+		why = "was not running"
+	}
+	r.finish(d, failed, nil, &wire.Error{Code: wire.DeadlineExceeded, Instance: rt.target.address,
+		Message: fmt.Sprintf("the event's deadline passed after %s while %s %s",
+			now.since(d.ev.born).Round(time.Millisecond), rt.target.address, why)}, now)
+}

@@ -1,0 +1,217 @@
+package route
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// Outlet takes what the router sends to one instance. The calls must not block
+// and must not call the router; what d points to is valid during the call. An
+// error means that the instance is gone and that its Inbox will be closed, or,
+// when it is wire.ErrTooLarge, that this delivery cannot be sent.
+type Outlet interface {
+	Deliver(d *wire.Deliver) error // Instance is filled in by the router with the handle given to Attach
+	Cancel(delivery uint64, attempt uint32) error
+}
+
+// Attachment says which instance attaches.
+type Attachment struct {
+	Address    string
+	Version    string   // of the plugin
+	Generation uint64   // life of the instance
+	Handle     uint32   // on its lane
+	Actions    []string // names by index
+	Outlet     Outlet
+}
+
+// Limits of what an instance can ask for.
+const (
+	maxCredit   = 1 << 20
+	maxInFlight = 1 << 16
+)
+
+// Inbox is the router's side of an attached instance. Its methods may be
+// called from any goroutine and do not block. Deliveries are numbered from 1
+// by each inbox, below 1<<40, and keep their number for a later attempt at the
+// same inbox.
+type Inbox struct {
+	r      *Router
+	a      Attachment
+	target *target
+
+	// Guarded by Router.mu.
+	credit   int
+	inflight int
+	numbers  numbers
+	stopped  bool // gets nothing new
+	broken   bool // its outlet failed
+	closed   bool
+}
+
+// Attach makes an instance the one that deliveries for its address go to from
+// now on. Nothing is delivered before it gives credit. An earlier attachment of
+// the same address gets nothing new, and settles what it has until its Inbox is
+// closed.
+func (r *Router) Attach(a Attachment) *Inbox {
+	now := r.now()
+	r.mu.Lock()
+	defer r.unlock(now)
+	t := r.target(a.Address)
+	i := &Inbox{r: r, a: a, target: t}
+	r.inboxes[i] = struct{}{}
+	if t.inbox != nil {
+		t.inbox.stopped = true
+	}
+	t.inbox, t.gone = i, nil
+	for _, rt := range t.routes {
+		t.bind(rt)
+		r.rejectHopeless(rt, now)
+		r.stir(rt)
+	}
+	return i
+}
+
+// open reports whether one more delivery may be handed out.
+func (i *Inbox) open() bool {
+	return i.credit > 0 && !i.stopped && !i.broken && i.inflight < maxInFlight
+}
+
+// Credit allows n more deliveries, up to a million at a time.
+func (i *Inbox) Credit(n uint32) {
+	r := i.r
+	r.mu.Lock()
+	i.credit = min(i.credit+int(n), maxCredit)
+	if i.target.first == nil || i.target.inbox != i { // nothing waits for it
+		r.mu.Unlock()
+		return
+	}
+	r.soil(i.target)
+	r.unlock(r.now())
+}
+
+// Settle takes the outcome of a delivery, and copies what it keeps of s but
+// Err. It returns a *wire.Error with reason already_settled or stale_attempt
+// when it is not wanted any more; that is counted and is no fault of the
+// connection.
+func (i *Inbox) Settle(s *wire.Settle) error {
+	r := i.r
+	now := r.now()
+	r.mu.Lock()
+	d, rt := i.numbers.find(s.Ref)
+	if d == nil || i.closed || d.state != inFlight || d.attempt != s.Attempt {
+		err := i.late(s, d, rt)
+		r.mu.Unlock()
+		return err
+	}
+	switch {
+	case s.Err != nil:
+		err := i.located(s.Err)
+		if err.Code == 0 {
+			err.Code = wire.Unknown
+		}
+		r.retry(d, err, false, now)
+	case len(s.Value) > wire.MaxEvent:
+		r.finish(d, failed, nil, i.located(&wire.Error{Code: wire.Internal,
+			Message: fmt.Sprintf("the value has %d bytes, the limit is %d", len(s.Value), wire.MaxEvent)}), now)
+	default:
+		r.finish(d, resolved, s.Value, nil, now)
+	}
+	r.unlock(now)
+	return nil
+}
+
+// late counts a settle that nobody wants and says why.
+func (i *Inbox) late(s *wire.Settle, d *delivery, rt *route) *wire.Error {
+	i.r.counts.Late++
+	if rt != nil {
+		rt.counts.Late++
+	}
+	if d == nil && !i.closed && !i.stopped {
+		return &wire.Error{Code: wire.FailedPrecondition, Reason: wire.ReasonAlreadySettled, Instance: i.a.Address,
+			Message: fmt.Sprintf("delivery %d was settled before", s.Ref)}
+	}
+	return &wire.Error{Code: wire.Aborted, Reason: wire.ReasonStaleAttempt, Instance: i.a.Address,
+		Message: fmt.Sprintf("attempt %d of delivery %d was given up", s.Attempt, s.Ref)}
+}
+
+// located returns a copy of err that says where it arose.
+func (i *Inbox) located(err *wire.Error) *wire.Error {
+	e := *err
+	e.Details = bytes.Clone(err.Details)
+	e.Instance, e.Version = i.a.Address, i.a.Version
+	return &e
+}
+
+// InFlight returns the number of deliveries handed out and not settled, and
+// the credit left.
+func (i *Inbox) InFlight() (n, credit int) {
+	i.r.mu.Lock()
+	defer i.r.mu.Unlock()
+	return i.inflight, i.credit
+}
+
+// Stop takes the inbox out of use for new deliveries; what is in flight may
+// still be settled.
+func (i *Inbox) Stop() {
+	i.r.mu.Lock()
+	i.stop()
+	i.r.mu.Unlock()
+}
+
+func (i *Inbox) stop() {
+	i.stopped = true
+	if t := i.target; t.inbox == i {
+		t.inbox = nil
+		for _, rt := range t.routes {
+			t.bind(rt)
+		}
+	}
+	i.r.swept = false
+}
+
+// Close ends the inbox: what is in flight is given up with reason, which is
+// retried by its route's policy when reason is retryable, at once and before
+// what came later. With reason draining that is no failure and costs no
+// attempt. A nil reason is a crash. Safe to call twice.
+func (i *Inbox) Close(reason *wire.Error) {
+	r := i.r
+	now := r.now()
+	r.mu.Lock()
+	defer r.unlock(now)
+	if i.closed {
+		return
+	}
+	i.closed = true
+	i.stop()
+	delete(r.inboxes, i)
+	if reason == nil {
+		reason = &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonCrashed, Retryable: true,
+			Message: "the plugin process ended"}
+	}
+	err := i.located(reason)
+	given := i.inFlight()
+	slices.Reverse(given) // each goes to the front
+	for _, d := range given {
+		if err.Reason == wire.ReasonDraining {
+			d.spared++
+			r.again(d, err, 0, now)
+		} else {
+			r.retry(d, err, true, now)
+		}
+	}
+	for _, d := range i.numbers.all() { // they wait for another attempt, elsewhere
+		d.home = nil
+	}
+	i.numbers = numbers{}
+}
+
+// inFlight returns what is in flight, in the order in which it was taken.
+func (i *Inbox) inFlight() []*delivery {
+	all := i.numbers.all()
+	all = slices.DeleteFunc(all, func(d *delivery) bool { return d.state != inFlight })
+	slices.SortFunc(all, func(a, b *delivery) int { return int(int64(a.seq - b.seq)) })
+	return all
+}

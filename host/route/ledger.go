@@ -1,0 +1,42 @@
+package route
+
+import "github.com/pluginhost/host/host/observe"
+
+// Counts returns the ledger of events, and the state of each route: those in
+// force in config order, then those that still have work from earlier
+// generations, marked (old). A route's dead letters have a line of their own
+// once there was one. An event counts as accepted when it is, or when it is
+// settled without having been.
+func (r *Router) Counts() (observe.Counts, []observe.Route) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	routes := make([]observe.Route, 0, len(r.live)+len(r.retired))
+	for _, rt := range r.live {
+		routes = append(routes, rt.state())
+		if l := rt.letters; l != nil && l.counts.Accepted > 0 {
+			routes = append(routes, l.state())
+		}
+	}
+	for _, rt := range r.retired {
+		if rt.busy() {
+			routes = append(routes, rt.state())
+		}
+	}
+	return r.counts, routes
+}
+
+func (rt *route) state() observe.Route {
+	s := observe.Route{Name: rt.name, From: rt.from, To: rt.to.Instance + "." + rt.to.Name,
+		Queued: rt.queued, InFlight: rt.inflight, Counts: rt.counts}
+	if rt.retired {
+		s.Name += " (old)"
+	}
+	return s
+}
+
+// noteIdle has a retired route forgotten when it has nothing left to do.
+func (r *Router) noteIdle(rt *route) {
+	if rt.retired && !rt.busy() {
+		r.swept = false
+	}
+}

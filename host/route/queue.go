@@ -1,0 +1,204 @@
+package route
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// Values of config.Delivery.
+const (
+	overflowReject     = "reject"
+	overflowDropOldest = "drop_oldest"
+	orderSubject       = "subject"
+)
+
+// route is the queue of one route with its policy. It outlives the table that
+// it was made for as long as something waits in it or is in flight.
+type route struct {
+	name    string
+	text    string
+	from    string
+	to      config.Endpoint
+	policy  config.Delivery
+	target  *target
+	action  int    // index of to.Name in the attached instance, -1 when it has none
+	retired bool   // not in the table any more
+	letters *route // carries its dead letters, or nil
+	owner   *route // of which this carries the dead letters, or nil
+
+	parked   list // deliveries that the queue has no room for
+	ready    list // to be handed out, in this order
+	waiting  list // by age: all that are ready, held or backing off
+	flight   list // in flight, by the deadline that the route's timeout gives
+	queued   int  // length of waiting
+	inflight int
+	subjects map[string]*subject // with a delivery unfinished; nil without order
+
+	active bool   // in the target's ring
+	next   *route // there
+	counts observe.Counts
+}
+
+// subject is a line of deliveries of which only the first may go.
+type subject struct {
+	first *delivery
+	held  list
+}
+
+func (r *Router) newRoute(c *config.Route) *route {
+	rt := &route{name: c.Name, text: c.Text, to: c.To, policy: c.Delivery, target: r.target(c.To.Instance)}
+	var from []string
+	for _, f := range c.From {
+		from = append(from, f.Instance+"."+f.Name)
+	}
+	rt.from = strings.Join(from, ", ")
+	if rt.policy.Order == orderSubject {
+		rt.subjects = map[string]*subject{}
+	}
+	if to := c.Delivery.DeadLetter; to != nil {
+		rt.letters = &route{name: c.Name + " (dead letters)", from: c.Name, to: *to, policy: c.Delivery,
+			target: r.target(to.Instance), owner: rt}
+		p := &rt.letters.policy
+		p.DeadLetter, p.Await, p.Order, p.Overflow = nil, false, "", overflowReject
+		rt.letters.target.adopt(rt.letters)
+	}
+	rt.target.adopt(rt)
+	return rt
+}
+
+// blocks reports whether emitters wait when the queue is full.
+func (rt *route) blocks() bool {
+	return rt.target.gone == nil && rt.policy.Overflow != overflowReject && rt.policy.Overflow != overflowDropOldest
+}
+
+// room reports whether the queue takes one more, and nobody came earlier.
+func (rt *route) room() bool { return rt.queued < max(rt.policy.Queue, 1) && rt.parked.head == nil }
+
+// busy reports whether there is anything unfinished.
+func (rt *route) busy() bool { return rt.queued > 0 || rt.inflight > 0 || rt.parked.head != nil }
+
+// runnable reports whether something could be handed out to an instance.
+func (rt *route) runnable() bool {
+	return rt.ready.head != nil && rt.action >= 0 && (rt.policy.Concurrency <= 0 || rt.inflight < rt.policy.Concurrency)
+}
+
+// offer gives a delivery to its route, which takes it or finishes it.
+func (r *Router) offer(d *delivery, now instant) {
+	rt := d.route
+	rt.counts.Accepted++
+	rt.counts.Pending++
+	switch {
+	case d.fault != nil:
+	case rt.hopeless() != nil:
+		d.fault = rt.hopeless()
+	case rt.room() || rt.blocks():
+	case rt.policy.Overflow == overflowDropOldest && rt.waiting.head != nil:
+		oldest := rt.waiting.head.d
+		r.finish(oldest, dropped, nil, rt.full("dropped as the oldest"), now)
+	default:
+		d.fault = rt.full("refused")
+		r.finish(d, rejected, nil, d.fault, now)
+		return
+	}
+	if d.fault != nil {
+		r.finish(d, failed, nil, d.fault, now)
+		return
+	}
+	r.seq++
+	d.seq = r.seq
+	r.lineUp(d)
+}
+
+// hopeless returns why nothing that is queued here can ever be handed out, or
+// nil. A live route without an instance, or whose instance does not have the
+// action, waits for the one that its generation brings; a retired one does not.
+func (rt *route) hopeless() *wire.Error {
+	t := rt.target
+	if t.gone != nil {
+		return t.gone
+	}
+	if rt.retired && t.inbox != nil && rt.action < 0 {
+		return &wire.Error{Code: wire.Unavailable, Instance: t.address, Version: t.inbox.a.Version,
+			Message: "the instance that took over has no action " + rt.to.Name}
+	}
+	return nil
+}
+
+func (rt *route) full(what string) *wire.Error {
+	return &wire.Error{Code: wire.ResourceExhausted, Reason: wire.ReasonQueueFull, Retryable: true,
+		Message: fmt.Sprintf("%s: %d deliveries wait on route %s", what, rt.queued, rt.name)}
+}
+
+// lineUp queues a delivery at the end.
+func (r *Router) lineUp(d *delivery) {
+	rt := d.route
+	rt.waiting.pushBack(&d.age)
+	rt.queued++
+	if rt.subjects != nil && d.ev.Subject != "" {
+		s := rt.subjects[d.ev.Subject]
+		if s == nil {
+			s = &subject{first: d}
+			rt.subjects[d.ev.Subject] = s
+		}
+		if s.first != d {
+			d.state = held
+			s.held.pushBack(&d.line)
+			return
+		}
+	}
+	r.setReady(d, false)
+}
+
+func (r *Router) setReady(d *delivery, front bool) {
+	d.state = ready
+	if front {
+		d.route.ready.pushFront(&d.line)
+	} else {
+		d.route.ready.pushBack(&d.line)
+	}
+	r.stir(d.route)
+}
+
+// nextOf lets the delivery behind d of the same subject go; subjects take
+// turns, so that it goes behind what is ready.
+func (r *Router) nextOf(d *delivery) {
+	rt := d.route
+	if rt.subjects == nil || d.ev.Subject == "" {
+		return
+	}
+	s := rt.subjects[d.ev.Subject]
+	if s == nil || s.first != d {
+		return
+	}
+	n := s.held.head
+	if n == nil {
+		delete(rt.subjects, d.ev.Subject)
+		return
+	}
+	s.held.remove(n)
+	s.first = n.d
+	r.setReady(n.d, false)
+}
+
+// admit takes parked deliveries while there is room.
+func (r *Router) admit(rt *route, now instant) {
+	for rt.parked.head != nil && rt.queued < max(rt.policy.Queue, 1) {
+		d := rt.parked.head.d
+		rt.parked.remove(&d.line)
+		r.disarm(d)
+		d.state = idle
+		ev := d.ev
+		ev.parked--
+		ev.open++ // offer may finish the delivery
+		r.offer(d, now)
+		r.arm(d, ev.deadline)
+		if ev.parked == 0 {
+			r.accept(ev, now)
+		}
+		r.release(ev)
+	}
+}

@@ -1,0 +1,156 @@
+package route
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// target is an instance address that routes lead to. Instances come and go
+// there; what is queued stays.
+type target struct {
+	address string
+	inbox   *Inbox      // of the instance that gets what is new, or nil
+	gone    *wire.Error // why there will be no instance, or nil
+	routes  []*route    // live and retired
+	first   *route      // ring of the active routes: whose turn it is
+	last    *route
+	dirty   bool // in Router.dirty
+}
+
+func (r *Router) target(address string) *target {
+	t := r.targets[address]
+	if t == nil {
+		t = &target{address: address}
+		r.targets[address] = t
+	}
+	return t
+}
+
+func (t *target) adopt(rt *route) {
+	t.routes = append(t.routes, rt)
+	t.bind(rt)
+}
+
+func (t *target) drop(rt *route) {
+	if n := slices.Index(t.routes, rt); n >= 0 {
+		t.routes = slices.Delete(t.routes, n, n+1)
+	}
+}
+
+// bind finds a route's action in the attached instance.
+func (t *target) bind(rt *route) {
+	rt.action = -1
+	if t.inbox != nil {
+		rt.action = slices.Index(t.inbox.a.Actions, rt.to.Name)
+	}
+}
+
+// stir puts a route that has something to hand out into its target's ring, and
+// has the target looked at before the lock is given up.
+func (r *Router) stir(rt *route) {
+	t := rt.target
+	if !rt.active && rt.runnable() {
+		rt.active, rt.next = true, nil
+		if t.last == nil {
+			t.first = rt
+		} else {
+			t.last.next = rt
+		}
+		t.last = rt
+	}
+	if rt.active {
+		r.soil(t)
+	}
+}
+
+func (r *Router) soil(t *target) {
+	if !t.dirty {
+		t.dirty = true
+		r.dirty = append(r.dirty, t)
+	}
+}
+
+// dispatch hands out what credit allows, route by route in turn. It is a loop
+// over targets and not a recursion: a delivery that cannot be handed out is
+// finished, and that may stir others.
+func (r *Router) dispatch(now instant) {
+	for len(r.dirty) > 0 {
+		t := r.dirty[len(r.dirty)-1]
+		r.dirty = r.dirty[:len(r.dirty)-1]
+		t.dirty = false
+		for t.first != nil && t.inbox != nil && t.inbox.open() {
+			rt := t.first
+			t.first = rt.next
+			if t.first == nil {
+				t.last = nil
+			}
+			rt.active, rt.next = false, nil
+			if !rt.runnable() {
+				continue
+			}
+			r.handOut(rt.ready.head.d, t.inbox, now)
+			r.stir(rt)
+		}
+	}
+}
+
+// handOut begins an attempt of a delivery at an instance.
+func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
+	rt, ev := d.route, d.ev
+	if ev.deadline != 0 && ev.deadline <= now.mono {
+		r.expire(d, now)
+		return
+	}
+	ev.open++ // the delivery may be finished below
+	r.leave(d)
+	if d.home != i {
+		if d.home != nil {
+			d.home.numbers.remove(d.number)
+		}
+		d.home, d.number = i, i.numbers.add(d)
+	}
+	d.attempt++
+	d.state = inFlight
+	d.sent = now.mono
+	rt.inflight++
+	i.inflight++
+	i.credit--
+	r.limit(d, now)
+
+	r.deliver = wire.Deliver{
+		Delivery: d.number, Attempt: d.attempt, Instance: i.a.Handle, Action: uint32(rt.action),
+		Event: ev.Event, Input: d.input, HasInput: d.hasInput,
+	}
+	if d.due != 0 {
+		r.deliver.Deadline = now.wall.UnixNano() + d.due - now.mono
+	}
+	r.record(observe.Delivered, ev, d, nil, now)
+	switch err := i.a.Outlet.Deliver(&r.deliver); {
+	case err == nil:
+	case errors.Is(err, wire.ErrTooLarge):
+		i.credit++
+		r.finish(d, failed, nil, i.located(&wire.Error{Code: wire.InvalidArgument, Message: "the event is " + err.Error()}), now)
+	default:
+		i.broken = true // its Close will come and give up what is in flight
+	}
+	r.admit(rt, now)
+	r.release(ev)
+}
+
+// limit sets until when the current attempt may be settled: the route's
+// timeout, or the event's deadline when that comes first.
+func (r *Router) limit(d *delivery, now instant) {
+	rt, deadline := d.route, d.ev.deadline
+	d.due = 0
+	if t := int64(rt.policy.Timeout); t > 0 && (deadline == 0 || now.mono+t <= deadline) {
+		d.due = now.mono + t
+		d.timer = onRoute
+		rt.flight.pushBack(&d.line)
+		r.before(d.due)
+		return
+	}
+	r.arm(d, deadline)
+}
