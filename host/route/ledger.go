@@ -40,3 +40,22 @@ func (r *Router) noteIdle(rt *route) {
 		r.swept = false
 	}
 }
+
+// Queued returns how many deliveries wait for the instance at address, those
+// that a full queue keeps out included; what is in flight does not count.
+func (r *Router) Queued(address string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.targets[address]
+	if t == nil {
+		return 0
+	}
+	n := 0
+	for _, rt := range t.routes {
+		n += rt.queued
+		for p := rt.parked.head; p != nil; p = p.next {
+			n++
+		}
+	}
+	return n
+}
