@@ -6,7 +6,9 @@ package catalog
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -48,41 +50,110 @@ type Entry struct {
 }
 
 // Catalog is all plugins found.
-type Catalog struct{}
+type Catalog struct {
+	o     Options
+	cache cache
+
+	scanning sync.Mutex // one scan at a time
+	// Held by whoever scans.
+	files    map[string]*file  // by path
+	refusals map[string]string // digest → why Describe failed
+
+	mu       sync.Mutex
+	snapshot *Snapshot
+	held     map[string]*held // by digest: the verified executables
+	watchers map[chan struct{}]bool
+}
 
 // New returns a catalog; nothing is read yet.
-func New(o Options) *Catalog { panic("unfinished") }
-
-// Scan reads the directory once and returns when every stable candidate has
-// its state. An error means that the directory cannot be used at all.
-func (c *Catalog) Scan(ctx context.Context) error { panic("unfinished") }
-
-// Run watches until ctx ends.
-func (c *Catalog) Run(ctx context.Context) error { panic("unfinished") }
+func New(o Options) *Catalog {
+	if o.Deadline == 0 {
+		o.Deadline = 10 * time.Second
+	}
+	if o.Poll == 0 {
+		o.Poll = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	return &Catalog{o: o, cache: cache{o.CacheDir}, files: map[string]*file{}, refusals: map[string]string{},
+		snapshot: &Snapshot{}, held: map[string]*held{}, watchers: map[chan struct{}]bool{}}
+}
 
 // Snapshot returns what is known now.
-func (c *Catalog) Snapshot() *Snapshot { panic("unfinished") }
+func (c *Catalog) Snapshot() *Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.snapshot
+}
 
 // Subscribe returns a channel that gets a value after each change of the
 // snapshot (coalesced), until ctx ends.
-func (c *Catalog) Subscribe(ctx context.Context) <-chan struct{} { panic("unfinished") }
-
-// Open returns the verified descriptor of the executable with this digest, as
-// long as the catalog or an earlier Open holds it: the same inode whose digest
-// was taken, checked again for change. The caller closes it.
-func (c *Catalog) Open(digest string) (*os.File, error) { panic("unfinished") }
-
-// Snapshot is the catalog at one moment. It implements config.Plugins.
-type Snapshot struct {
-	Entries []Entry // by path
+func (c *Catalog) Subscribe(ctx context.Context) <-chan struct{} {
+	ch := make(chan struct{}, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers[ch] = true
+	context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers, ch)
+	})
+	return ch
 }
 
-// Manifest returns the manifest and digest of the plugin used for name.
-func (s *Snapshot) Manifest(name string) (*schema.Manifest, string, bool) { panic("unfinished") }
+// Open returns the verified descriptor of the executable with this digest: the
+// same inode whose digest was taken, checked again for change. The caller
+// closes it.
+func (c *Catalog) Open(digest string) (*os.File, error) {
+	c.mu.Lock()
+	h := c.held[digest]
+	c.mu.Unlock()
+	if h == nil {
+		return nil, fmt.Errorf("no executable with digest %.12s is known any more", digest)
+	}
+	return h.open(digest)
+}
 
-// Names returns the names of all usable plugins, sorted.
-func (s *Snapshot) Names() []string { panic("unfinished") }
+// Retain closes the executables that are neither in the plugin directory nor in
+// use. The owner of the instances calls it with the digests in use.
+func (c *Catalog) Retain(inUse map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	listed := map[string]bool{}
+	for _, e := range c.snapshot.Entries {
+		listed[e.Digest] = true
+	}
+	for digest, h := range c.held {
+		if !listed[digest] && !inUse[digest] {
+			_ = h.f.Close()
+			delete(c.held, digest)
+		}
+	}
+}
 
-// Rejected returns why an executable called name, by file or by manifest,
-// cannot be used, or "".
-func (s *Snapshot) Rejected(name string) string { panic("unfinished") }
+// keep holds an executable; it takes over f.
+func (c *Catalog) keep(digest string, f *os.File, id identity) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.held[digest]; old != nil {
+		_ = old.f.Close()
+	}
+	c.held[digest] = &held{f: f, id: id}
+}
+
+// publish shows a new snapshot and tells the subscribers.
+func (c *Catalog) publish(s *Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.snapshot.equal(s) {
+		return
+	}
+	c.snapshot = s
+	for ch := range c.watchers {
+		select {
+		case ch <- struct{}{}:
+		default: // one is waiting already
+		}
+	}
+}

@@ -2,20 +2,32 @@
 // in host. It asks the spawner to start a verified descriptor, shakes hands,
 // and gives the control client, the lane and the way to pass descriptors. It
 // restarts nothing: host/instance does.
+//
+// Nothing hostile reaches go-plugin: of what a process prints it sees the one
+// handshake line, and its standard error never.
 package launch
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
-	"net"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
 
 	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/sdk/wire"
 )
+
+// maxDir is how long the directory of the sockets may be: a process's own
+// directory and the socket's name take up to 45 of the 107 bytes that the path
+// of a unix socket may have.
+const maxDir = 62
 
 // Spec says what to start.
 type Spec struct {
@@ -23,55 +35,170 @@ type Spec struct {
 	Path       string            // where it was found, for people and argv[0]
 	Name       string            // of the plugin, for logs
 	Env        map[string]string // all there is, besides PATH, LANG, TZ, HOME, TMPDIR and go-plugin's
-	Memory     int64             // limit in bytes, 0 for none
-	Describe   bool              // a short life for Describe only: tighter limits
-	Stdout     io.Writer         // gets the plugin's own standard output, in whole lines
+	Memory     int64             // limit of its data in bytes, 0 for none
+	Describe   bool              // a short life for Describe only: its log lines are not shown
+	Stdout     io.Writer         // gets the plugin's own standard output, in whole lines; nil drops it
 	Timeout    time.Duration     // from exec to a working control plane
 }
 
 // Launcher starts plugin processes through a spawner.
-type Launcher struct{}
+type Launcher struct {
+	spawner *spawner.Client
+	dir     string
+	scratch bool // dir is ours to remove
+	log     hclog.Logger
+}
 
 // New returns a launcher. dir is a private directory for sockets; leftovers in
-// it are removed.
-func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) { panic("unfinished") }
+// it are removed. Where its path is too long for sockets, a private directory
+// in the system's temporary one takes its place. Close the launcher.
+func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) {
+	l := &Launcher{spawner: sp, dir: dir, log: log}
+	if len(dir) > maxDir {
+		short, err := os.MkdirTemp("", "host-")
+		if err != nil {
+			return nil, fmt.Errorf("directory for plugin sockets: %w", err)
+		}
+		l.dir, l.scratch = short, true
+		return l, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("directory for plugin sockets: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("directory for plugin sockets: %w", err)
+	}
+	return l, nil
+}
+
+// Close removes what the launcher made. The processes must have ended.
+func (l *Launcher) Close() error {
+	if l.scratch {
+		return os.RemoveAll(l.dir)
+	}
+	return nil
+}
 
 // Start starts a process and returns when its control plane answers, or a
 // *StartError. ctx bounds the start only.
-func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) { panic("unfinished") }
+func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	own, err := os.MkdirTemp(l.dir, "")
+	if err != nil {
+		return nil, &StartError{Path: s.Path, Phase: "exec", Reason: err.Error(), Err: err}
+	}
+	p := &Process{spec: s, dir: own, log: l.log.Named(filepath.Base(s.Name)),
+		done: make(chan struct{})}
+	p.runner = &processRunner{process: p, spawner: l.spawner, ctx: ctx}
+	quiet := hclog.NewNullLogger() // what go-plugin has to say is in its errors
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  wire.Handshake(),
+		Plugins:          wire.PluginSet(nil),
+		RunnerFunc:       p.runner.attach,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		GRPCDialOptions:  wire.DialOptions(),
+		StartTimeout:     s.Timeout,
+		SkipHostEnv:      true,
+		Logger:           quiet,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: own},
+		SyncStdout:       newLogLines(p.log, "stdout"),
+		SyncStderr:       newLogLines(p.log, "stderr"),
+	})
 
-// Process is one running plugin process.
-type Process struct{}
-
-// Pid returns the process id.
-func (p *Process) Pid() int { panic("unfinished") }
-
-// Control returns the control client; calls fail when the process ends.
-func (p *Process) Control() wire.Control { panic("unfinished") }
-
-// Lane returns host's end of the lane; the caller runs and closes it.
-func (p *Process) Lane() net.Conn { panic("unfinished") }
-
-// Give passes the descriptors of leases to the process.
-func (p *Process) Give(ctx context.Context, leases []string) error { panic("unfinished") }
-
-// Done is closed when the process has ended and is reaped.
-func (p *Process) Done() <-chan struct{} { panic("unfinished") }
-
-// Exit says how the process ended; valid after Done.
-func (p *Process) Exit() Exit { panic("unfinished") }
-
-// Stderr returns the last lines of standard error, at most 20 of at most 512
-// bytes, control characters escaped.
-func (p *Process) Stderr() []string { panic("unfinished") }
-
-// Stop ends the process: it asks, waits until ctx ends (at most 5 s), then
-// kills the process group. It returns when the process is reaped.
-func (p *Process) Stop(ctx context.Context) { panic("unfinished") }
-
-// Exit is how a process ended.
-type Exit struct {
-	Code   int    // -1 when ended by a signal
-	Signal string // "killed" and so on, or empty
-	Reason string // for people: "exit status 3", "ended by signal killed"
+	// go-plugin's Start knows no ctx. Ending the process unblocks it.
+	started := make(chan error, 1)
+	go func() {
+		_, err := p.client.Start()
+		started <- err
+	}()
+	select {
+	case err = <-started:
+	case <-ctx.Done():
+		p.runner.kill()
+		err = <-started
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+	}
+	if err == nil {
+		err = p.connect()
+	}
+	if err != nil {
+		return nil, p.failed(ctx, err)
+	}
+	return p, nil
 }
+
+// connect opens the control plane.
+func (p *Process) connect() error {
+	client, err := p.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := client.Dispense(wire.PluginName)
+	if err != nil {
+		return err
+	}
+	p.control = raw.(wire.Control)
+	return nil
+}
+
+// failed ends what was started and says why it could not be used.
+func (p *Process) failed(ctx context.Context, err error) error {
+	e := &StartError{Path: p.spec.Path, Phase: "handshake", Err: err}
+	child := p.child.Load()
+	if child == nil {
+		e.Phase, e.Reason = "exec", execReason(err)
+		p.remove()
+		return e
+	}
+	// A process that ended by itself says why; one that is ended here does not.
+	ended := false
+	select {
+	case <-child.Done():
+		ended = true
+	case <-time.After(50 * time.Millisecond):
+	}
+	p.runner.kill()
+	<-p.done
+	e.Stdout, e.Stderr = p.out.head(), p.Stderr()
+	shown := strings.Join(e.Stdout, " | ")
+	switch {
+	case p.out.flooded():
+		e.Reason = fmt.Sprintf("it printed over %d KiB instead of the handshake line, beginning with %q: it is not a plugin for host", maxBeforeHandshake>>10, shown)
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		e.Reason = fmt.Sprintf("no handshake line within %s: it is not a plugin for host, or it waits for something before sdk.Serve", p.spec.Timeout)
+		if shown != "" {
+			e.Reason += fmt.Sprintf("; it printed %q", shown)
+		}
+	case ctx.Err() != nil:
+		e.Reason = "given up: " + context.Cause(ctx).Error()
+	case p.out.matched() != "":
+		e.Phase = "control"
+		e.Reason = fmt.Sprintf("its handshake %s cannot be used: %s", p.out.matched(), oneLine(err.Error()))
+	case shown != "":
+		e.Reason = fmt.Sprintf("it printed %q instead of the handshake line: it is not a plugin for host, or it prints before sdk.Serve", shown)
+	case ended:
+		e.Reason = "it ended without a handshake line (" + p.Exit().Reason + "): it is not a plugin for host"
+	default:
+		e.Reason = "it closed its standard output without a handshake line: it is not a plugin for host"
+	}
+	return e
+}
+
+// execReason says what to do about an executable that the kernel refuses.
+func execReason(err error) string {
+	s := err.Error()
+	switch {
+	case strings.Contains(s, "exec format error"):
+		return "the kernel cannot execute it (exec format error): it is for another machine, or a script without #!"
+	case strings.Contains(s, "no such file"):
+		return "its interpreter or loader does not exist (" + s + ")"
+	case strings.Contains(s, "permission denied"):
+		return s + ": chmod +x, or a directory mounted noexec"
+	}
+	return s
+}
+
+func oneLine(s string) string { return clean(strings.ReplaceAll(s, "\n", " "), 300) }

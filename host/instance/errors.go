@@ -1,0 +1,31 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// CallError says which call to a plugin failed.
+type CallError struct {
+	Address string
+	Call    string   // verify, prepare, commit
+	Stderr  []string // the last lines, when the process ended
+	Err     error
+}
+
+// Error returns one line.
+func (e *CallError) Error() string {
+	if errors.Is(e.Err, os.ErrDeadlineExceeded) {
+		return fmt.Sprintf("%s of %s took longer than its deadline; host { %s_timeout } sets it", e.Call, e.Address, e.Call)
+	}
+	s := fmt.Sprintf("%s of %s: %v", e.Call, e.Address, e.Err)
+	if n := len(e.Stderr); n > 0 {
+		s += "; its last words: " + strings.Join(e.Stderr[max(0, n-3):], " | ")
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *CallError) Unwrap() error { return e.Err }

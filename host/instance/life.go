@@ -1,0 +1,226 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pluginhost/host/host/launch"
+	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// life is one run of a worker's process, from handshake to reaping.
+type life struct {
+	process *launch.Process
+	control wire.Control
+	lane    *wire.Lane
+
+	seats atomic.Pointer[map[uint32]*seat] // by handle; read for each event, replaced when one changes
+
+	mu     sync.Mutex
+	last   uint32 // handle given out
+	killed string // why host ended it, or empty
+}
+
+func newLife(p *launch.Process) *life {
+	l := &life{process: p, control: p.Control(), lane: wire.NewLane(p.Lane())}
+	l.seats.Store(&map[uint32]*seat{})
+	return l
+}
+
+// seat is the place of one instance in one life of its process.
+type seat struct {
+	life   *life
+	handle uint32
+	source *route.Source
+	inbox  atomic.Pointer[route.Inbox] // nil before the commit
+	router *route.Router
+}
+
+// seat makes room for an instance.
+func (l *life) seat(i *Instance) *seat {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last++
+	m := i.config.Manifest
+	events := make([]string, len(m.Events))
+	for n, e := range m.Events {
+		events[n] = e.Name
+	}
+	s := &seat{life: l, handle: l.last, router: i.set.o.Router,
+		source: &route.Source{Address: i.Address(), Events: events, Replier: l.lane}}
+	l.change(func(seats map[uint32]*seat) { seats[s.handle] = s })
+	return s
+}
+
+// leave gives the room up.
+func (l *life) leave(s *seat) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.change(func(seats map[uint32]*seat) { delete(seats, s.handle) })
+}
+
+func (l *life) change(f func(map[uint32]*seat)) {
+	old := *l.seats.Load()
+	seats := make(map[uint32]*seat, len(old)+1)
+	for h, s := range old {
+		seats[h] = s
+	}
+	f(seats)
+	l.seats.Store(&seats)
+}
+
+// attach connects the seat to the router.
+func (s *seat) attach(i *Instance) {
+	m := i.config.Manifest
+	actions := make([]string, len(m.Actions))
+	for n, a := range m.Actions {
+		actions[n] = a.Name
+	}
+	s.inbox.Store(s.router.Attach(route.Attachment{
+		Address: i.Address(), Version: m.Version, Generation: i.generation,
+		Handle: s.handle, Actions: actions, Outlet: outlet{s},
+	}))
+}
+
+// close gives up what the seat has in flight.
+func (s *seat) close(reason *wire.Error) {
+	if inbox := s.inbox.Load(); inbox != nil {
+		inbox.Close(reason)
+	}
+}
+
+// Deliveries are numbered by each inbox, but a lane has many: the upper bits of
+// the number on the lane are the handle.
+const (
+	deliveryBits = 40
+	deliveryMask = 1<<deliveryBits - 1
+)
+
+// outlet sends what the router has for a seat.
+type outlet struct{ *seat }
+
+func (o outlet) Deliver(d *wire.Deliver) error {
+	number := d.Delivery
+	d.Instance = o.handle
+	d.Delivery = uint64(o.handle)<<deliveryBits | number&deliveryMask
+	err := o.life.lane.Deliver(d)
+	d.Delivery = number
+	return err
+}
+
+func (o outlet) Cancel(delivery uint64, attempt uint32) error {
+	return o.life.lane.Cancel(uint64(o.handle)<<deliveryBits|delivery&deliveryMask, attempt)
+}
+
+// handler connects what the plugin sends to the router. Who sends is known by
+// the lane: a handle that is not seated here is a breach of the contract.
+func (l *life) handler() wire.Handler {
+	seats := func(handle uint32) (*seat, error) {
+		if s := (*l.seats.Load())[handle]; s != nil {
+			return s, nil
+		}
+		return nil, fmt.Errorf("there is no instance %d in this process", handle)
+	}
+	return wire.Handler{
+		Emit: func(e *wire.Emit) error {
+			s, err := seats(e.Instance)
+			if err != nil || s.inbox.Load() == nil {
+				// An instance that has just left, or one that emits before its
+				// commit: its promise says so.
+				return l.lane.Settle(&wire.Settle{Ref: e.Promise, Err: &wire.Error{Code: wire.FailedPrecondition,
+					Message: "the instance is not committed, or was drained"}})
+			}
+			s.router.Emit(s.source, e)
+			return nil
+		},
+		Settle: func(s *wire.Settle) error {
+			seat, err := seats(uint32(s.Ref >> deliveryBits))
+			if err != nil {
+				return nil // a late answer of an instance that has left
+			}
+			if inbox := seat.inbox.Load(); inbox != nil {
+				s.Ref &= deliveryMask
+				_ = inbox.Settle(s) // a late or second answer is counted by the router
+			}
+			return nil
+		},
+		Credit: func(handle, n uint32) error {
+			seat, err := seats(handle)
+			if err != nil {
+				return nil
+			}
+			inbox := seat.inbox.Load()
+			if inbox == nil {
+				return fmt.Errorf("instance %d gave credit before its commit", handle)
+			}
+			inbox.Credit(n)
+			return nil
+		},
+	}
+}
+
+// serve carries events until the process ends, and returns why it ended. When
+// ctx ends it stops the process.
+func (l *life) serve(ctx context.Context) {
+	laneCtx, cancel := context.WithCancel(context.Background())
+	broken := make(chan error, 1)
+	go func() { broken <- l.lane.Run(laneCtx, l.handler()) }()
+	select {
+	case <-l.process.Done():
+	case <-ctx.Done():
+		l.stop()
+	case err := <-broken:
+		broken <- nil
+		if err != nil {
+			l.kill("it broke the contract of the lane: " + err.Error())
+		} else { // it closed the lane: it is about to end, or cannot be used
+			l.stop()
+		}
+	}
+	<-l.process.Done()
+	cancel()
+	<-broken
+}
+
+// stop ends the process: closing the lane asks it to, Stop insists.
+func (l *life) stop() {
+	_ = l.lane.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	l.process.Stop(ctx)
+}
+
+// kill ends the process without asking.
+func (l *life) kill(why string) {
+	l.mu.Lock()
+	if l.killed == "" {
+		l.killed = why
+	}
+	l.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	l.process.Stop(ctx)
+}
+
+// gone reports whether the process has ended.
+func (l *life) gone() bool {
+	select {
+	case <-l.process.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// reason says why the process ended; valid after its end.
+func (l *life) reason() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.killed != "" {
+		return l.killed
+	}
+	return l.process.Exit().Reason
+}

@@ -1,0 +1,61 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pluginhost/host/host/spawner"
+)
+
+// BusyError says that somebody else has the address.
+type BusyError struct {
+	Value  string
+	Holder string // "nginx (pid 123)", or empty when it cannot be known
+	Err    error
+}
+
+// Error says who has it and what to do.
+func (e *BusyError) Error() string {
+	if e.Holder == "" {
+		return fmt.Sprintf("%s is in use by another process: choose another address, or stop that process", e.Value)
+	}
+	return fmt.Sprintf("%s is in use by %s: choose another address, or stop it", e.Value, e.Holder)
+}
+
+// Unwrap returns the cause.
+func (e *BusyError) Unwrap() error { return e.Err }
+
+// DeniedError says that the daemon may not have the resource.
+type DeniedError struct {
+	Value string
+	Err   error
+}
+
+// Error says what to do.
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("%s is not permitted to the daemon (%v): run it as a user that may, or choose another", e.Value, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *DeniedError) Unwrap() error { return e.Err }
+
+// explain makes an error of the spawner say what to do.
+func explain(w wanted, err error) error {
+	var e *spawner.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Kind {
+	case spawner.Busy:
+		if w.bind != nil {
+			return &BusyError{Value: w.value, Holder: holder(*w.bind), Err: err}
+		}
+	case spawner.Denied:
+		return &DeniedError{Value: w.value, Err: err}
+	case spawner.NotLocal:
+		return fmt.Errorf("%s is not an address of this machine; ip address lists those that are: %w", w.value, err)
+	case spawner.Missing:
+		return fmt.Errorf("%s: a directory on the way does not exist; make it first: %w", w.value, err)
+	}
+	return fmt.Errorf("%s: %w", w.value, err)
+}

@@ -1,0 +1,265 @@
+package spawner
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrClosed says that the spawner cannot be asked any more.
+var ErrClosed = errors.New("the spawner is gone")
+
+// Client asks a spawner. Its methods may be called from any goroutine.
+type Client struct {
+	conn *net.UnixConn
+	done chan struct{} // closed when the reader has returned
+
+	sending sync.Mutex
+
+	mu        sync.Mutex
+	last      uint64
+	calls     map[uint64]chan<- answer
+	processes map[uint64]*Process
+	exits     map[uint64]Exit // of processes whose start has not been read yet
+	closed    bool
+}
+
+// answer is a reply with its descriptors.
+type answer struct {
+	reply
+	fds []int
+}
+
+// Process is one that the spawner started.
+type Process struct {
+	Pid    int
+	Stdout *os.File // what it prints
+	Stderr *os.File
+	Lane   net.Conn
+
+	c      *Client
+	number uint64
+	done   chan struct{}
+	exit   Exit
+}
+
+// Connect returns a client over one end of a socketpair, which it owns. Its
+// reader runs until Close, which waits for it.
+func Connect(conn *net.UnixConn) *Client {
+	c := &Client{conn: conn, done: make(chan struct{}), calls: map[uint64]chan<- answer{},
+		processes: map[uint64]*Process{}, exits: map[uint64]Exit{}}
+	go c.read()
+	return c
+}
+
+// Close ends the client; pending calls fail, and the spawner ends all it has
+// started. Safe to call twice.
+func (c *Client) Close() error {
+	err := c.conn.Close()
+	<-c.done
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (c *Client) read() {
+	defer close(c.done)
+	buf := make([]byte, maxMessage)
+	for {
+		var a answer
+		fds, err := receive(c.conn, buf, &a.reply)
+		if err != nil {
+			closeAll(fds)
+			break
+		}
+		a.fds = fds
+		c.mu.Lock()
+		if a.Exit != nil {
+			if p := c.processes[a.Process]; p != nil {
+				delete(c.processes, a.Process)
+				p.exit = *a.Exit
+				close(p.done)
+			} else {
+				c.exits[a.Process] = *a.Exit
+			}
+		} else if call := c.calls[a.ID]; call != nil {
+			delete(c.calls, a.ID)
+			call <- a // there is room for the one answer
+		} else {
+			closeAll(fds)
+		}
+		c.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for id, call := range c.calls {
+		delete(c.calls, id)
+		close(call)
+	}
+	for number, p := range c.processes {
+		delete(c.processes, number)
+		p.exit = Exit{Code: -1, Signal: int(unix.SIGKILL)} // the spawner ends what it started
+		close(p.done)
+	}
+}
+
+// call sends a request and waits for its answer. When ctx ends first, what the
+// answer brings is given back by undo.
+func (c *Client) call(ctx context.Context, r request, undo func(answer), fds ...int) (answer, error) {
+	got := make(chan answer, 1)
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return answer{}, ErrClosed
+	}
+	c.last++
+	r.ID = c.last
+	c.calls[r.ID] = got
+	c.mu.Unlock()
+
+	c.sending.Lock()
+	err := send(c.conn, r, fds...)
+	c.sending.Unlock()
+	if err != nil {
+		c.mu.Lock()
+		delete(c.calls, r.ID)
+		c.mu.Unlock()
+		var e *Error
+		if errors.As(err, &e) {
+			return answer{}, e
+		}
+		return answer{}, ErrClosed
+	}
+	take := func(a answer, ok bool) (answer, error) {
+		if !ok {
+			return answer{}, ErrClosed
+		}
+		if a.Error != nil {
+			closeAll(a.fds)
+			return answer{}, a.Error
+		}
+		return a, nil
+	}
+	select {
+	case a, ok := <-got:
+		return take(a, ok)
+	case <-ctx.Done():
+		go func() { // ends with the answer, or with the connection
+			a, ok := <-got
+			if a, err := take(a, ok); err == nil && undo != nil {
+				undo(a)
+			}
+		}()
+		return answer{}, context.Cause(ctx)
+	}
+}
+
+// Bind asks for a socket. The lease names it; address is what was really bound.
+func (c *Client) Bind(ctx context.Context, b Bind) (lease, address string, err error) {
+	a, err := c.call(ctx, request{Bind: &b}, c.giveUp)
+	return a.Lease, a.Address, err
+}
+
+// Open asks for a file.
+func (c *Client) Open(ctx context.Context, o Open) (lease string, err error) {
+	a, err := c.call(ctx, request{Open: &o}, c.giveUp)
+	return a.Lease, err
+}
+
+func (c *Client) giveUp(a answer) { _ = c.Release(context.Background(), a.Lease) }
+
+// Release closes a lease. Processes that were given its descriptor keep theirs.
+func (c *Client) Release(ctx context.Context, lease string) error {
+	_, err := c.call(ctx, request{Close: &lease}, nil)
+	return err
+}
+
+// Start starts a process from the descriptor of its executable, which stays the
+// caller's.
+func (c *Client) Start(ctx context.Context, s Start, exe *os.File) (*Process, error) {
+	raw, err := exe.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var a answer
+	if cerr := raw.Control(func(fd uintptr) {
+		a, err = c.call(ctx, request{Start: &s}, c.discard, int(fd))
+	}); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.adopt(a)
+}
+
+// discard ends a process that nobody waits for any more.
+func (c *Client) discard(a answer) {
+	if p, err := c.adopt(a); err == nil {
+		_ = p.Signal(context.Background(), unix.SIGKILL)
+		<-p.Done()
+		p.Close()
+	}
+}
+
+// adopt makes a Process of the answer to a start.
+func (c *Client) adopt(a answer) (*Process, error) {
+	if len(a.fds) != 3 {
+		closeAll(a.fds)
+		return nil, &Error{Kind: Failed, Message: "the spawner sent no descriptors"}
+	}
+	for _, fd := range a.fds[:2] {
+		_ = unix.SetNonblock(fd, true) // so that a read ends with Close
+	}
+	lane, err := unixConn(a.fds[2])
+	p := &Process{Pid: a.Pid, c: c, number: a.Process, done: make(chan struct{}),
+		Stdout: os.NewFile(uintptr(a.fds[0]), "stdout"), Stderr: os.NewFile(uintptr(a.fds[1]), "stderr"), Lane: lane}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	exit, ended := c.exits[a.Process]
+	switch {
+	case ended:
+		delete(c.exits, a.Process)
+		p.exit = exit
+		close(p.done)
+	case c.closed:
+		p.exit = Exit{Code: -1, Signal: int(unix.SIGKILL)}
+		close(p.done)
+	default:
+		c.processes[a.Process] = p
+	}
+	return p, err
+}
+
+// Done is closed when the process has ended and is reaped.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Exit says how it ended; valid after Done.
+func (p *Process) Exit() Exit { return p.exit }
+
+// Give passes the descriptor of a lease to the process.
+func (p *Process) Give(ctx context.Context, lease string) error {
+	_, err := p.c.call(ctx, request{Give: &give{Process: p.number, Lease: lease}}, nil)
+	return err
+}
+
+// Signal signals the process and all in its group.
+func (p *Process) Signal(ctx context.Context, sig unix.Signal) error {
+	_, err := p.c.call(ctx, request{Signal: &signal{Process: p.number, Signal: int(sig)}}, nil)
+	return err
+}
+
+// Close closes host's ends of the process's pipes and lane.
+func (p *Process) Close() {
+	_ = p.Stdout.Close()
+	_ = p.Stderr.Close()
+	if p.Lane != nil {
+		_ = p.Lane.Close()
+	}
+}
