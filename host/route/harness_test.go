@@ -150,6 +150,7 @@ type emitter struct {
 	Source
 	g        *rig
 	mu       sync.Mutex
+	index    uint32 // of the next event
 	next     uint64
 	accepted map[uint64]int
 	settled  map[uint64][]wire.Settle
@@ -185,7 +186,7 @@ func (r replier) Settle(s *wire.Settle) error {
 // emit emits an event and returns the number of its promise.
 func (e *emitter) emit(data string, f ...func(*wire.Event)) uint64 {
 	e.next++
-	m := &wire.Emit{Promise: e.next, Event: wire.Event{Data: []byte(data)}}
+	m := &wire.Emit{Promise: e.next, Type: e.index, Event: wire.Event{Data: []byte(data)}}
 	for _, f := range f {
 		f(&m.Event)
 	}
