@@ -24,16 +24,11 @@ func (r *Router) check() error {
 		fault("%d targets and %d calls were left undone", len(r.dirty), len(r.later))
 	}
 
-	open := 0
-	inTimers := map[*delivery]bool{}
-	for n, d := range r.timers {
-		if d.timer != n+1 {
-			fault("a timer at %d thinks it is at %d", n+1, d.timer)
+	open, alarms := 0, 0
+	count := func(d *delivery) {
+		if d.alarm.Set() {
+			alarms++
 		}
-		if d.state == idle {
-			fault("a finished delivery has a timer")
-		}
-		inTimers[d] = true
 	}
 	events := map[*event]int{}
 	fly := map[*route]int{}
@@ -43,53 +38,35 @@ func (r *Router) check() error {
 		}
 		for _, rt := range t.routes {
 			balance(rt.name, rt.counts)
-			waiting, lined := 0, 0
-			for n := rt.waiting.head; n != nil; n = n.next {
+			waiting := 0
+			for n := rt.waiting.Head(); n != nil; n = n.Next() {
 				waiting++
-				events[n.d.ev]++
-				if !n.d.state.waits() || n.d.route != rt {
-					fault("%s: a delivery in state %d waits", rt.name, n.d.state)
+				count(n.Of)
+				events[n.Of.ev]++
+				if n.Of.state != queued || n.Of.route != rt {
+					fault("%s: a delivery in state %d waits", rt.name, n.Of.state)
 				}
-				if n.d.state == backoff {
-					lined++
-				}
-				if n.d.ev.deadline != 0 && n.d.timer == 0 {
+				if n.Of.ev.deadline != 0 && !n.Of.alarm.Set() {
 					fault("%s: a waiting delivery has forgotten its deadline", rt.name)
 				}
 			}
-			for n := rt.ready.head; n != nil; n = n.next {
-				lined++
-				if n.d.state != ready {
-					fault("%s: a delivery in state %d is ready", rt.name, n.d.state)
-				}
-			}
-			for name, s := range rt.subjects {
-				if s.first.state == idle || s.first.state == held || s.first.ev.Subject != name {
-					fault("%s: subject %s is led by a delivery in state %d", rt.name, name, s.first.state)
-				}
-				for n := s.held.head; n != nil; n = n.next {
-					lined++
-					if n.d.state != held {
-						fault("%s: a delivery in state %d is held", rt.name, n.d.state)
-					}
-				}
+			if waiting != rt.waiting.Len() {
+				fault("%s: %d wait, %d counted", rt.name, waiting, rt.waiting.Len())
 			}
 			parkedHere := 0
-			for n := rt.parked.head; n != nil; n = n.next {
+			for n := rt.parked.Head(); n != nil; n = n.Next() {
 				parkedHere++
-				events[n.d.ev]++
-				if n.d.state != parked {
-					fault("%s: a delivery in state %d is parked", rt.name, n.d.state)
+				count(n.Of)
+				events[n.Of.ev]++
+				if n.Of.state != parked {
+					fault("%s: a delivery in state %d is parked", rt.name, n.Of.state)
 				}
 			}
-			if parkedHere > 0 && rt.queued < max(rt.policy.Queue, 1) {
+			if parkedHere > 0 && waiting < max(rt.policy.Queue, 1) {
 				fault("%s: %d are parked although there is room", rt.name, parkedHere)
 			}
-			if waiting != rt.queued || lined != rt.queued {
-				fault("%s: %d wait, %d stand in a line, %d are counted", rt.name, waiting, lined, rt.queued)
-			}
-			if rt.counts.Pending != uint64(rt.queued+rt.inflight) {
-				fault("%s: %d pending, but %d queued and %d in flight", rt.name, rt.counts.Pending, rt.queued, rt.inflight)
+			if rt.counts.Pending != uint64(waiting+rt.inflight) {
+				fault("%s: %d pending, but %d queued and %d in flight", rt.name, rt.counts.Pending, waiting, rt.inflight)
 			}
 			if t.inbox != nil && t.inbox.open() && rt.runnable() {
 				fault("%s: something is ready and there is credit", rt.name)
@@ -105,9 +82,10 @@ func (r *Router) check() error {
 		}
 		for _, d := range inflight {
 			fly[d.route]--
+			count(d)
 			events[d.ev]++
-			if d.home != i || (d.timer == 0) != (d.due == 0) {
-				fault("%s: a delivery in flight has home %p and timer %d", i.a.Address, d.home, d.timer)
+			if d.home != i || (d.alarm.Set() || d.onRoute) != (d.due != 0) {
+				fault("%s: a delivery in flight is at %p, due at %d, and nothing waits for that", i.a.Address, d.home, d.due)
 			}
 		}
 	}
@@ -119,10 +97,8 @@ func (r *Router) check() error {
 	if open != r.open {
 		fault("%d deliveries are open, %d counted", open, r.open)
 	}
-	for d := range inTimers {
-		if events[d.ev] == 0 {
-			fault("a timer is of an event that is nowhere")
-		}
+	if r.alarms.Len() != alarms {
+		fault("%d alarms are set, %d of them of what is open", r.alarms.Len(), alarms)
 	}
 	pending, parkedEvents := 0, map[*Source]int{}
 	for ev, n := range events {

@@ -6,23 +6,20 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/letter"
+	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// state says where a delivery is, and in which list its line node.
+// state says where a delivery is.
 type state uint8
 
 const (
 	idle     state = iota // nowhere: on its way from one state to another, or finished
 	parked                // its route has no room: in route.parked
-	held                  // behind another of its subject: in subject.held
-	ready                 // may be handed out: in route.ready
-	backoff               // waits for its next attempt: in no list
-	inFlight              // handed out: in route.flight, unless the event's deadline comes first
+	queued                // in route.waiting: ready, held by its subject, or resting until its next attempt
+	inFlight              // handed out: in Inbox.numbers, and in route.flight if onRoute
 )
-
-// waits reports whether the state is one of those in route.waiting.
-func (s state) waits() bool { return s == held || s == ready || s == backoff }
 
 // delivery is one event on one route, with its attempts.
 type delivery struct {
@@ -37,14 +34,22 @@ type delivery struct {
 	home     *Inbox // where it was handed out last, or nil
 	number   uint64 // there
 	sent     int64  // mono: when the attempt began
-	due      int64  // mono: what the timer waits for
-	timer    int    // place in Router.timers, from 1; 0 when not there
+	due      int64  // mono: when the attempt ends, 0 for never
+	onRoute  bool   // its attempt's end is in route.flight, else it is an alarm
 	seq      uint64 // order of being taken
-	line     node
-	age      node
-	input    []byte
-	fault    *wire.Error // found before it was queued
-	history  []failure
+	line.Waiter[delivery]
+	line    line.Node[delivery] // in route.parked or route.flight
+	alarm   line.Alarm[delivery]
+	input   []byte
+	fault   *wire.Error // found before it was queued
+	history []letter.Failure
+}
+
+// begin makes a new delivery of an event on a route.
+func (d *delivery) begin(ev *event, rt *route) {
+	*d = delivery{ev: ev, route: rt, await: rt.policy.Await}
+	d.line.Of, d.alarm.Of = d, d
+	d.Init(d, ev.Subject)
 }
 
 // ending is the column of the ledger in which a delivery ends.
@@ -60,35 +65,25 @@ const (
 // leave takes a delivery out of whatever its state put it into.
 func (r *Router) leave(d *delivery) {
 	rt := d.route
-	was := d.state
-	d.state = idle
-	r.disarm(d)
-	switch was {
-	case idle:
-		return
+	switch d.state {
 	case parked:
-		rt.parked.remove(&d.line)
-		r.noteIdle(rt)
-		return
-	case held:
-		rt.subjects[d.ev.Subject].held.remove(&d.line)
-	case ready:
-		rt.ready.remove(&d.line)
-	case backoff:
+		rt.parked.Remove(&d.line)
+	case queued:
+		rt.waiting.Take(&d.Waiter)
 	case inFlight:
-		if d.timer == onRoute {
-			rt.flight.remove(&d.line)
-			d.timer = 0
+		if d.onRoute {
+			rt.flight.Remove(&d.line)
+			d.onRoute = false
 		}
 		rt.inflight--
 		d.home.inflight--
 		r.stir(rt)
-		r.noteIdle(rt)
-		return
 	}
-	rt.waiting.remove(&d.age)
-	rt.queued--
-	r.noteIdle(rt)
+	d.state = idle
+	r.alarms.Remove(&d.alarm)
+	if rt.retired && !rt.busy() {
+		r.swept = false
+	}
 }
 
 // finish ends a delivery. value and err are the promise's if it waits for it.
@@ -97,10 +92,11 @@ func (r *Router) finish(d *delivery, how ending, value []byte, err *wire.Error, 
 	taken := d.state != parked // else it is in no ledger of its route
 	r.leave(d)
 	if d.home != nil {
-		d.home.numbers.remove(d.number)
+		d.home.numbers.Remove(d.number)
 		d.home = nil
 	}
-	r.nextOf(d)
+	rt.waiting.Done(&d.Waiter)
+	r.stir(rt)
 	if how == failed && rt.letters == nil {
 		how = rejected
 	}
@@ -134,10 +130,8 @@ func (r *Router) finish(d *delivery, how ending, value []byte, err *wire.Error, 
 	r.open--
 	r.release(ev)
 	if r.open == 0 {
-		for _, c := range r.idle {
-			close(c)
-		}
-		r.idle = nil
+		close(r.idle)
+		r.idle = make(chan struct{})
 	}
 }
 
@@ -173,15 +167,14 @@ func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now in
 	rt.counts.Retries++
 	r.counts.Retries++
 	r.record(observe.Retrying, d.ev, d, err, now)
-	rt.waiting.pushFront(&d.age)
-	rt.queued++
-	if pause > 0 { // it stays the first of its subject
-		d.state = backoff
+	d.state = queued
+	rt.waiting.Return(&d.Waiter, pause > 0)
+	if pause > 0 {
 		r.arm(d, now.mono+int64(pause))
 		return
 	}
-	r.setReady(d, true)
 	r.arm(d, d.ev.deadline)
+	r.stir(rt)
 }
 
 // pause returns how long to wait after n attempts: it doubles, up to the
@@ -214,7 +207,7 @@ func (r *Router) expire(d *delivery, now instant) {
 	switch {
 	case d.state == parked:
 		why = "had a full queue"
-	case d.state == held:
+	case d.Held():
 		why = "was busy with its subject"
 	case rt.target.inbox == nil:
 		why = "was not running"

@@ -41,7 +41,7 @@ func (r *Router) newEvent(s *Source, promise uint64, e *wire.Event, now instant)
 	ev.Data = ev.buf
 	ev.src, ev.promise, ev.born, ev.open = s, promise, now.mono, 1
 	if ev.ID.IsZero() {
-		ev.ID = wire.NewIDAt(now.wall)
+		ev.ID = wire.NewID()
 	}
 	if ev.Correlation.IsZero() {
 		ev.Correlation = ev.ID

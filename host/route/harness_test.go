@@ -158,7 +158,7 @@ type emitter struct {
 
 func (g *rig) source(address string, events ...string) *emitter {
 	e := &emitter{g: g, accepted: map[uint64]int{}, settled: map[uint64][]wire.Settle{}}
-	e.Source.Address, e.Source.Events, e.Replier = address, events, replier{e}
+	e.Address, e.Events, e.Replier = address, events, replier{e}
 	return e
 }
 

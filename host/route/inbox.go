@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pluginhost/host/host/route/internal/number"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -45,7 +46,7 @@ type Inbox struct {
 	// Guarded by Router.mu.
 	credit   int
 	inflight int
-	numbers  numbers
+	numbers  number.Table[delivery, route]
 	stopped  bool // gets nothing new
 	broken   bool // its outlet failed
 	closed   bool
@@ -100,7 +101,7 @@ func (i *Inbox) Settle(s *wire.Settle) error {
 	r := i.r
 	now := r.now()
 	r.mu.Lock()
-	d, rt := i.numbers.find(s.Ref)
+	d, rt := i.numbers.Find(s.Ref)
 	if d == nil || i.closed || d.state != inFlight || d.attempt != s.Attempt {
 		err := i.late(s, d, rt)
 		r.mu.Unlock()
@@ -202,15 +203,15 @@ func (i *Inbox) Close(reason *wire.Error) {
 			r.retry(d, err, true, now)
 		}
 	}
-	for _, d := range i.numbers.all() { // they wait for another attempt, elsewhere
+	for _, d := range i.numbers.All() { // they wait for another attempt, elsewhere
 		d.home = nil
 	}
-	i.numbers = numbers{}
+	i.numbers = number.Table[delivery, route]{}
 }
 
 // inFlight returns what is in flight, in the order in which it was taken.
 func (i *Inbox) inFlight() []*delivery {
-	all := i.numbers.all()
+	all := i.numbers.All()
 	all = slices.DeleteFunc(all, func(d *delivery) bool { return d.state != inFlight })
 	slices.SortFunc(all, func(a, b *delivery) int { return int(int64(a.seq - b.seq)) })
 	return all

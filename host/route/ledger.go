@@ -1,6 +1,11 @@
 package route
 
-import "github.com/pluginhost/host/host/observe"
+import (
+	"slices"
+	"strings"
+
+	"github.com/pluginhost/host/host/observe"
+)
 
 // Counts returns the ledger of events, and the state of each route: those in
 // force in config order, then those that still have work from earlier
@@ -10,35 +15,32 @@ import "github.com/pluginhost/host/host/observe"
 func (r *Router) Counts() (observe.Counts, []observe.Route) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	routes := make([]observe.Route, 0, len(r.live)+len(r.retired))
+	routes := make([]observe.Route, 0, len(r.live))
 	for _, rt := range r.live {
 		routes = append(routes, rt.state())
 		if l := rt.letters; l != nil && l.counts.Accepted > 0 {
 			routes = append(routes, l.state())
 		}
 	}
-	for _, rt := range r.retired {
-		if rt.busy() {
-			routes = append(routes, rt.state())
+	live := len(routes)
+	for _, t := range r.targets {
+		for _, rt := range t.routes {
+			if rt.retired && rt.busy() {
+				routes = append(routes, rt.state())
+			}
 		}
 	}
+	slices.SortFunc(routes[live:], func(a, b observe.Route) int { return strings.Compare(a.Name, b.Name) })
 	return r.counts, routes
 }
 
 func (rt *route) state() observe.Route {
 	s := observe.Route{Name: rt.name, From: rt.from, To: rt.to.Instance + "." + rt.to.Name,
-		Queued: rt.queued, InFlight: rt.inflight, Counts: rt.counts}
+		Queued: rt.waiting.Len(), InFlight: rt.inflight, Counts: rt.counts}
 	if rt.retired {
 		s.Name += " (old)"
 	}
 	return s
-}
-
-// noteIdle has a retired route forgotten when it has nothing left to do.
-func (r *Router) noteIdle(rt *route) {
-	if rt.retired && !rt.busy() {
-		r.swept = false
-	}
 }
 
 // Queued returns how many deliveries wait for the instance at address, those
@@ -52,8 +54,8 @@ func (r *Router) Queued(address string) int {
 	}
 	n := 0
 	for _, rt := range t.routes {
-		n += rt.queued
-		for p := rt.parked.head; p != nil; p = p.next {
+		n += rt.waiting.Len()
+		for p := rt.parked.Head(); p != nil; p = p.Next() {
 			n++
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -30,23 +31,14 @@ type route struct {
 	letters *route // carries its dead letters, or nil
 	owner   *route // of which this carries the dead letters, or nil
 
-	parked   list // deliveries that the queue has no room for
-	ready    list // to be handed out, in this order
-	waiting  list // by age: all that are ready, held or backing off
-	flight   list // in flight, by the deadline that the route's timeout gives
-	queued   int  // length of waiting
+	waiting  line.Queue[delivery]
+	parked   line.List[delivery] // what the queue has no room for
+	flight   line.List[delivery] // in flight, by the end of their attempts; see Router.limit
 	inflight int
-	subjects map[string]*subject // with a delivery unfinished; nil without order
 
 	active bool   // in the target's ring
 	next   *route // there
 	counts observe.Counts
-}
-
-// subject is a line of deliveries of which only the first may go.
-type subject struct {
-	first *delivery
-	held  list
 }
 
 func (r *Router) newRoute(c *config.Route) *route {
@@ -57,7 +49,7 @@ func (r *Router) newRoute(c *config.Route) *route {
 	}
 	rt.from = strings.Join(from, ", ")
 	if rt.policy.Order == orderSubject {
-		rt.subjects = map[string]*subject{}
+		rt.waiting.Order()
 	}
 	if to := c.Delivery.DeadLetter; to != nil {
 		rt.letters = &route{name: c.Name + " (dead letters)", from: c.Name, to: *to, policy: c.Delivery,
@@ -70,20 +62,31 @@ func (r *Router) newRoute(c *config.Route) *route {
 	return rt
 }
 
+// family returns a route and the one that carries its dead letters.
+func (rt *route) family() []*route {
+	switch {
+	case rt.owner != nil:
+		return []*route{rt.owner, rt}
+	case rt.letters != nil:
+		return []*route{rt, rt.letters}
+	}
+	return []*route{rt}
+}
+
 // blocks reports whether emitters wait when the queue is full.
 func (rt *route) blocks() bool {
 	return rt.target.gone == nil && rt.policy.Overflow != overflowReject && rt.policy.Overflow != overflowDropOldest
 }
 
 // room reports whether the queue takes one more, and nobody came earlier.
-func (rt *route) room() bool { return rt.queued < max(rt.policy.Queue, 1) && rt.parked.head == nil }
+func (rt *route) room() bool { return rt.waiting.Len() < max(rt.policy.Queue, 1) && rt.parked.Empty() }
 
 // busy reports whether there is anything unfinished.
-func (rt *route) busy() bool { return rt.queued > 0 || rt.inflight > 0 || rt.parked.head != nil }
+func (rt *route) busy() bool { return rt.waiting.Len() > 0 || rt.inflight > 0 || !rt.parked.Empty() }
 
 // runnable reports whether something could be handed out to an instance.
 func (rt *route) runnable() bool {
-	return rt.ready.head != nil && rt.action >= 0 && (rt.policy.Concurrency <= 0 || rt.inflight < rt.policy.Concurrency)
+	return rt.waiting.First() != nil && rt.action >= 0 && (rt.policy.Concurrency <= 0 || rt.inflight < rt.policy.Concurrency)
 }
 
 // offer gives a delivery to its route, which takes it or finishes it.
@@ -96,9 +99,8 @@ func (r *Router) offer(d *delivery, now instant) {
 	case rt.hopeless() != nil:
 		d.fault = rt.hopeless()
 	case rt.room() || rt.blocks():
-	case rt.policy.Overflow == overflowDropOldest && rt.waiting.head != nil:
-		oldest := rt.waiting.head.d
-		r.finish(oldest, dropped, nil, rt.full("dropped as the oldest"), now)
+	case rt.policy.Overflow == overflowDropOldest && rt.waiting.Oldest() != nil:
+		r.finish(rt.waiting.Oldest(), dropped, nil, rt.full("dropped as the oldest"), now)
 	default:
 		d.fault = rt.full("refused")
 		r.finish(d, rejected, nil, d.fault, now)
@@ -110,7 +112,9 @@ func (r *Router) offer(d *delivery, now instant) {
 	}
 	r.seq++
 	d.seq = r.seq
-	r.lineUp(d)
+	d.state = queued
+	rt.waiting.Push(&d.Waiter)
+	r.stir(rt)
 }
 
 // hopeless returns why nothing that is queued here can ever be handed out, or
@@ -130,66 +134,15 @@ func (rt *route) hopeless() *wire.Error {
 
 func (rt *route) full(what string) *wire.Error {
 	return &wire.Error{Code: wire.ResourceExhausted, Reason: wire.ReasonQueueFull, Retryable: true,
-		Message: fmt.Sprintf("%s: %d deliveries wait on route %s", what, rt.queued, rt.name)}
-}
-
-// lineUp queues a delivery at the end.
-func (r *Router) lineUp(d *delivery) {
-	rt := d.route
-	rt.waiting.pushBack(&d.age)
-	rt.queued++
-	if rt.subjects != nil && d.ev.Subject != "" {
-		s := rt.subjects[d.ev.Subject]
-		if s == nil {
-			s = &subject{first: d}
-			rt.subjects[d.ev.Subject] = s
-		}
-		if s.first != d {
-			d.state = held
-			s.held.pushBack(&d.line)
-			return
-		}
-	}
-	r.setReady(d, false)
-}
-
-func (r *Router) setReady(d *delivery, front bool) {
-	d.state = ready
-	if front {
-		d.route.ready.pushFront(&d.line)
-	} else {
-		d.route.ready.pushBack(&d.line)
-	}
-	r.stir(d.route)
-}
-
-// nextOf lets the delivery behind d of the same subject go; subjects take
-// turns, so that it goes behind what is ready.
-func (r *Router) nextOf(d *delivery) {
-	rt := d.route
-	if rt.subjects == nil || d.ev.Subject == "" {
-		return
-	}
-	s := rt.subjects[d.ev.Subject]
-	if s == nil || s.first != d {
-		return
-	}
-	n := s.held.head
-	if n == nil {
-		delete(rt.subjects, d.ev.Subject)
-		return
-	}
-	s.held.remove(n)
-	s.first = n.d
-	r.setReady(n.d, false)
+		Message: fmt.Sprintf("%s: %d deliveries wait on route %s", what, rt.waiting.Len(), rt.name)}
 }
 
 // admit takes parked deliveries while there is room.
 func (r *Router) admit(rt *route, now instant) {
-	for rt.parked.head != nil && rt.queued < max(rt.policy.Queue, 1) {
-		d := rt.parked.head.d
-		rt.parked.remove(&d.line)
-		r.disarm(d)
+	for !rt.parked.Empty() && rt.waiting.Len() < max(rt.policy.Queue, 1) {
+		d := rt.parked.First()
+		rt.parked.Remove(&d.line)
+		r.alarms.Remove(&d.alarm)
 		d.state = idle
 		ev := d.ev
 		ev.parked--

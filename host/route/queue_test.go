@@ -127,7 +127,7 @@ func TestDropOldest(t *testing.T) {
 }
 
 func TestFanOutIsAcceptedWhenAllHaveIt(t *testing.T) {
-	bubble(t, func(t *testing.T, g *rig) {
+	bubble(t, func(_ *testing.T, g *rig) {
 		g.r.Swap([]config.Route{routeTo("r", "b", overflow("block", 1)), routeTo("s", "c")})
 		a := g.source("a", "said")
 		c := g.attach("c", 9)

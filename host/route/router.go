@@ -36,6 +36,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/line"
+	"github.com/pluginhost/host/host/route/internal/match"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -52,7 +54,7 @@ type Router struct {
 	rec   *observe.Recorder
 	log   hclog.Logger
 	start time.Time // instants count from here
-	table atomic.Pointer[table]
+	table atomic.Pointer[match.Table[route]]
 	free  sync.Pool     // of *event
 	wake  chan struct{} // to Run: there is an earlier deadline
 
@@ -61,16 +63,15 @@ type Router struct {
 	targets map[string]*target
 	inboxes map[*Inbox]struct{} // attached and not closed
 	live    []*route            // in the table, in config order
-	retired []*route            // not in the table, or dead letter routes of such
-	swept   bool                // nothing retired has become idle since
+	swept   bool                // no retired route has become idle since
 	seq     uint64              // of the last delivery taken
-	timers  heap
-	next    int64           // when Run looks again; never if 0
-	dirty   []*target       // may have something to hand out
-	later   []func()        // to be done without the lock
-	open    int             // deliveries not finished, parked ones included
-	idle    []chan struct{} // closed when open is 0
-	counts  observe.Counts  // of events
+	alarms  line.Heap[delivery]
+	next    int64          // when Run looks again; never if 0
+	dirty   []*target      // may have something to hand out
+	later   []func()       // to be done without the lock
+	open    int            // deliveries not finished, parked ones included
+	idle    chan struct{}  // closed, and replaced, when open becomes 0
+	counts  observe.Counts // of events
 	hosts   map[string]*Source
 	deliver wire.Deliver // what is being sent: one at a time
 	settle  wire.Settle
@@ -87,9 +88,10 @@ func New(o Options) *Router {
 		targets: map[string]*target{},
 		inboxes: map[*Inbox]struct{}{},
 		hosts:   map[string]*Source{},
+		idle:    make(chan struct{}),
 	}
 	r.free.New = func() any { return new(event) }
-	r.table.Store(&table{})
+	r.table.Store(match.NewTable[route](nil, nil))
 	return r
 }
 
@@ -142,13 +144,16 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 }
 
+func shutdown() *wire.Error {
+	return &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonDraining, Retryable: true, Message: "host is shutting down"}
+}
+
 // shut rejects everything that is pending.
 func (r *Router) shut() {
 	now := r.now()
 	r.mu.Lock()
 	r.closed = true
-	err := &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonDraining, Retryable: true,
-		Message: "host is shutting down"}
+	err := shutdown()
 	for i := range r.inboxes {
 		for _, d := range i.inFlight() {
 			r.finish(d, rejected, nil, i.located(err), now)
@@ -164,11 +169,11 @@ func (r *Router) shut() {
 
 // reject finishes all that waits in or for a route.
 func (r *Router) reject(rt *route, how ending, err *wire.Error, now instant) {
-	for rt.parked.head != nil {
-		r.finish(rt.parked.head.d, how, nil, err, now)
+	for !rt.parked.Empty() {
+		r.finish(rt.parked.First(), how, nil, err, now)
 	}
-	for rt.waiting.head != nil {
-		r.finish(rt.waiting.head.d, how, nil, err, now)
+	for rt.waiting.Oldest() != nil {
+		r.finish(rt.waiting.Oldest(), how, nil, err, now)
 	}
 }
 
@@ -186,21 +191,12 @@ func (r *Router) Idle(ctx context.Context) error {
 		r.mu.Unlock()
 		return nil
 	}
-	done := make(chan struct{})
-	r.idle = append(r.idle, done)
+	idle := r.idle
 	r.mu.Unlock()
 	select {
-	case <-done:
+	case <-idle:
 		return nil
 	case <-ctx.Done():
+		return ctx.Err()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for n, c := range r.idle {
-		if c == done {
-			r.idle = append(r.idle[:n], r.idle[n+1:]...)
-			return ctx.Err()
-		}
-	}
-	return nil // it became idle at the same moment
 }

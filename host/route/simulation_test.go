@@ -334,7 +334,7 @@ func (w *world) finish() {
 		w.attach(a)
 		w.lives[len(w.lives)-1].Credit(1 << 20)
 	}
-	for n := 0; w.g.r.open > 0 && n < 1000; n++ {
+	for n := 0; w.open() > 0 && n < 1000; n++ {
 		wait(time.Second)
 		w.look()
 		for _, l := range w.lives {
@@ -346,8 +346,8 @@ func (w *world) finish() {
 		}
 		w.g.check()
 	}
-	if w.g.r.open > 0 {
-		w.t.Fatalf("%d deliveries do not end", w.g.r.open)
+	if n := w.open(); n > 0 {
+		w.t.Fatalf("%d deliveries do not end", n)
 	}
 	total := 0
 	for e, promises := range w.emitted {
@@ -372,8 +372,14 @@ func (w *world) finish() {
 			w.t.Errorf("route %s at the end: %+v", r.Name, r)
 		}
 	}
-	for n, tm := range w.g.r.timers {
-		w.t.Errorf("timer %d is left, of a delivery in state %d", n, tm.state)
+	if n := w.g.r.alarms.Len(); n > 0 {
+		w.t.Errorf("%d alarms are left", n)
 	}
 	w.t.Logf("%d events: %+v", total, c)
+}
+
+func (w *world) open() int {
+	w.g.r.mu.Lock()
+	defer w.g.r.mu.Unlock()
+	return w.g.r.open
 }

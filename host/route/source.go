@@ -3,10 +3,10 @@ package route
 import (
 	"encoding/json"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/match"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -28,38 +28,8 @@ type Source struct {
 	Events  []string // event names by index
 	Replier Replier  // nil: nobody waits
 
-	view   atomic.Pointer[view]
+	cache  match.Cache[route]
 	parked int // events that wait unaccepted; guarded by Router.mu
-}
-
-// view is what a source sees of one table: all that Emit needs, by index.
-type view struct {
-	table  *table
-	source string // node/instance
-	events []outlook
-}
-
-// outlook is one event of a source.
-type outlook struct {
-	name    string // http.orders.request
-	entries []entry
-}
-
-// look returns the source's view of the table in force.
-func (r *Router) look(s *Source) *view {
-	t := r.table.Load()
-	if v := s.view.Load(); v != nil && v.table == t {
-		return v
-	}
-	v := &view{table: t, source: s.Address, events: make([]outlook, len(s.Events))}
-	if r.node != "" {
-		v.source = r.node + "/" + s.Address
-	}
-	for n, name := range s.Events {
-		v.events[n] = outlook{name: s.Address + "." + name, entries: t.entries[key{s.Address, name}]}
-	}
-	s.view.Store(v)
-	return v
 }
 
 // Emit takes an event: it sets type, source and missing fields, matches it and
@@ -94,15 +64,15 @@ func (r *Router) refuse(s *Source, promise uint64, err *wire.Error) {
 // swapped in between.
 func (r *Router) emit(ev *event, index int, now instant) {
 	for told := false; ; told = true {
-		v := r.look(ev.src)
-		out := &v.events[index]
-		ev.Type, ev.Source = out.name, v.source
+		v := r.table.Load().Look(&ev.src.cache, r.node, ev.src.Address, ev.src.Events)
+		out := &v.Events[index]
+		ev.Type, ev.Source = out.Type, v.Source
 		if !told {
 			r.record(observe.Emitted, ev, nil, nil, now)
 		}
-		r.match(ev, out.entries, now)
+		r.match(ev, out.Entries, now)
 		r.mu.Lock()
-		if r.table.Load() != v.table {
+		if r.table.Load() != v.Table {
 			r.mu.Unlock()
 			continue
 		}
@@ -110,7 +80,7 @@ func (r *Router) emit(ev *event, index int, now instant) {
 		r.dispatch(now)
 		for n := range ev.deliveries {
 			d := &ev.deliveries[n]
-			if d.state == parked || d.state.waits() {
+			if d.state == parked || d.state == queued {
 				r.record(observe.Queued, ev, d, nil, now)
 				r.arm(d, ev.deadline)
 			}
@@ -123,7 +93,7 @@ func (r *Router) emit(ev *event, index int, now instant) {
 
 // match makes a delivery for each route whose when holds. It runs without the
 // lock, since expressions are slow.
-func (r *Router) match(ev *event, entries []entry, now instant) {
+func (r *Router) match(ev *event, entries []match.Entry[route], now instant) {
 	ev.awaiting = 0
 	ev.deliveries = ev.one[:0]
 	if len(entries) > 1 {
@@ -131,74 +101,51 @@ func (r *Router) match(ev *event, entries []entry, now instant) {
 	}
 	for n := range entries {
 		x := &entries[n]
-		if x.when != nil {
-			if ok, err := x.when.Bool(&ev.Event); !ok || err != nil {
-				r.unmatched(ev, x.route, err, now)
-				continue
-			}
+		if ok, err := x.Asks(&ev.Event); !ok {
+			r.record(observe.NotMatched, ev, &delivery{route: x.Route}, err, now)
+			continue
 		}
-		ev.deliveries = append(ev.deliveries, delivery{ev: ev, route: x.route, await: x.route.policy.Await})
+		ev.deliveries = append(ev.deliveries, delivery{})
 		d := &ev.deliveries[len(ev.deliveries)-1]
-		d.line.d, d.age.d = d, d
+		d.begin(ev, x.Route)
+		d.input, d.hasInput, d.fault = x.Input(&ev.Event)
 		if d.await {
 			d.first = ev.awaiting == 0
 			ev.awaiting++
 		}
-		if x.input != nil {
-			input, err := x.input.JSON(&ev.Event)
-			d.input, d.hasInput = input, true
-			switch {
-			case err != nil:
-				d.fault = &wire.Error{Code: wire.InvalidArgument, Message: "input of route " + x.route.name + ": " + err.Error()}
-			case len(input) > wire.MaxEvent:
-				d.fault = &wire.Error{Code: wire.InvalidArgument,
-					Message: fmt.Sprintf("input of route %s has %d bytes, the limit is %d", x.route.name, len(input), wire.MaxEvent)}
-			}
-		}
 	}
 }
 
-// unmatched records why a route did not take an event.
-func (r *Router) unmatched(ev *event, rt *route, err error, now instant) {
-	var why *wire.Error
-	if err != nil {
-		why = &wire.Error{Code: wire.InvalidArgument, Message: "when: " + err.Error()}
+// refusal returns why an event goes to none of its routes, or nil.
+func (r *Router) refusal(ev *event, now instant) *wire.Error {
+	switch {
+	case r.closed:
+		return shutdown()
+	case len(ev.deliveries) == 0:
+		return &wire.Error{Code: wire.NotFound, Reason: wire.ReasonUnrouted,
+			Message: "no route takes " + ev.Type + "; host events tail shows which were asked"}
+	case ev.deadline != 0 && ev.deadline <= now.mono:
+		return &wire.Error{Code: wire.DeadlineExceeded, Message: "the deadline of " + ev.Type + " had passed when it was emitted"}
+	case ev.waited && ev.src.parked >= wire.EmitWindow:
+		return &wire.Error{Code: wire.ResourceExhausted, Reason: wire.ReasonQueueFull, Retryable: true,
+			Message: fmt.Sprintf("%d events of %s wait for room already; wait for Accepted before emitting more", wire.EmitWindow, ev.src.Address)}
 	}
-	d := delivery{route: rt}
-	r.record(observe.NotMatched, ev, &d, why, now)
+	return nil
 }
 
 // place gives a matched event to its routes, or turns it away.
 func (r *Router) place(ev *event, now instant) {
-	switch {
-	case r.closed:
-		r.settleEvent(ev, nil, &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonDraining, Retryable: true,
-			Message: "host is shutting down"}, now)
-		ev.deliveries = nil
-		return
-	case len(ev.deliveries) == 0:
-		if ev.src.Replier == nil && ev.src.Address == hostAddress {
-			return // what host says of itself is often of no interest
-		}
-		r.settleEvent(ev, nil, &wire.Error{Code: wire.NotFound, Reason: wire.ReasonUnrouted,
-			Message: "no route takes " + ev.Type + "; host events tail shows which were asked"}, now)
-		return
-	case ev.deadline != 0 && ev.deadline <= now.mono:
-		r.settleEvent(ev, nil, &wire.Error{Code: wire.DeadlineExceeded,
-			Message: "the deadline of " + ev.Type + " had passed when it was emitted"}, now)
-		ev.deliveries = nil
-		return
+	if len(ev.deliveries) == 0 && ev.src.Replier == nil && ev.src.Address == hostAddress {
+		return // what host says of itself is often of no interest
 	}
 	for n := range ev.deliveries {
 		if d := &ev.deliveries[n]; d.fault == nil && d.route.blocks() && !d.route.room() {
 			ev.waited = true
 		}
 	}
-	if ev.waited && ev.src.parked >= wire.EmitWindow {
-		ev.waited = false
+	if err := r.refusal(ev, now); err != nil {
 		ev.deliveries = nil
-		r.settleEvent(ev, nil, &wire.Error{Code: wire.ResourceExhausted, Reason: wire.ReasonQueueFull, Retryable: true,
-			Message: fmt.Sprintf("%d events of %s wait for room already; wait for Accepted before emitting more", wire.EmitWindow, ev.src.Address)}, now)
+		r.settleEvent(ev, nil, err, now)
 		return
 	}
 	if ev.waited {
@@ -210,7 +157,7 @@ func (r *Router) place(ev *event, now instant) {
 		if d := &ev.deliveries[n]; d.fault == nil && d.route.blocks() && !d.route.room() {
 			d.state = parked
 			ev.parked++
-			d.route.parked.pushBack(&d.line)
+			d.route.parked.PushBack(&d.line)
 		}
 	}
 	var refusal *wire.Error

@@ -34,12 +34,6 @@ func (t *target) adopt(rt *route) {
 	t.bind(rt)
 }
 
-func (t *target) drop(rt *route) {
-	if n := slices.Index(t.routes, rt); n >= 0 {
-		t.routes = slices.Delete(t.routes, n, n+1)
-	}
-}
-
 // bind finds a route's action in the attached instance.
 func (t *target) bind(rt *route) {
 	rt.action = -1
@@ -91,7 +85,7 @@ func (r *Router) dispatch(now instant) {
 			if !rt.runnable() {
 				continue
 			}
-			r.handOut(rt.ready.head.d, t.inbox, now)
+			r.handOut(rt.waiting.First(), t.inbox, now)
 			r.stir(rt)
 		}
 	}
@@ -108,9 +102,9 @@ func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
 	r.leave(d)
 	if d.home != i {
 		if d.home != nil {
-			d.home.numbers.remove(d.number)
+			d.home.numbers.Remove(d.number)
 		}
-		d.home, d.number = i, i.numbers.add(d)
+		d.home, d.number = i, i.numbers.Add(d, rt)
 	}
 	d.attempt++
 	d.state = inFlight
@@ -144,11 +138,11 @@ func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
 // timeout, or the event's deadline when that comes first.
 func (r *Router) limit(d *delivery, now instant) {
 	rt, deadline := d.route, d.ev.deadline
-	d.due = 0
+	d.due = deadline
 	if t := int64(rt.policy.Timeout); t > 0 && (deadline == 0 || now.mono+t <= deadline) {
 		d.due = now.mono + t
-		d.timer = onRoute
-		rt.flight.pushBack(&d.line)
+		d.onRoute = true
+		rt.flight.PushBack(&d.line)
 		r.before(d.due)
 		return
 	}

@@ -7,47 +7,18 @@ import "time"
 // handing out, since a route has one timeout: a list per route holds them at no
 // cost. The others are few and in a heap. Run has one timer for the earliest.
 
-// onRoute as delivery.timer says that its moment is in route.flight.
-const onRoute = -1
-
 // batch is how many deliveries one hold of the lock may wake.
 const batch = 256
 
-// heap is a binary min-heap of deliveries by due, each of which knows its place.
-type heap []*delivery
-
-// arm sets the timer of a delivery to a moment, 0 for none.
+// arm sets the alarm of a delivery to a moment, 0 for none.
 func (r *Router) arm(d *delivery, due int64) {
-	if d.timer > 0 {
-		r.disarm(d)
-	}
+	r.alarms.Remove(&d.alarm)
 	if due == 0 || d.state == idle {
 		return
 	}
-	d.due = due
-	r.timers = append(r.timers, d)
-	d.timer = len(r.timers)
-	r.timers.up(d.timer - 1)
+	d.alarm.Due = due
+	r.alarms.Push(&d.alarm)
 	r.before(due)
-}
-
-func (r *Router) disarm(d *delivery) {
-	if d.timer <= 0 {
-		return
-	}
-	h := r.timers
-	n, last := d.timer-1, len(h)-1
-	d.timer = 0
-	moved := h[last]
-	h[last] = nil
-	r.timers = h[:last]
-	if n == last {
-		return
-	}
-	h[n] = moved
-	moved.timer = n + 1
-	r.timers.down(n)
-	r.timers.up(n)
 }
 
 // before makes Run look again at due at the latest.
@@ -62,74 +33,41 @@ func (r *Router) before(due int64) {
 	}
 }
 
-func (h heap) up(n int) {
-	for n > 0 {
-		p := (n - 1) / 2
-		if h[p].due <= h[n].due {
-			return
-		}
-		h.swap(p, n)
-		n = p
-	}
-}
-
-func (h heap) down(n int) {
-	for {
-		c := 2*n + 1
-		if c >= len(h) {
-			return
-		}
-		if c+1 < len(h) && h[c+1].due < h[c].due {
-			c++
-		}
-		if h[n].due <= h[c].due {
-			return
-		}
-		h.swap(n, c)
-		n = c
-	}
-}
-
-func (h heap) swap(a, b int) {
-	h[a], h[b] = h[b], h[a]
-	h[a].timer, h[b].timer = a+1, b+1
-}
-
 // tick wakes what is due and returns how long Run sleeps, or false for ever.
 func (r *Router) tick() (time.Duration, bool) {
 	now := r.now()
 	r.mu.Lock()
 	defer r.unlock(now)
 	left := batch
-	for ; left > 0 && len(r.timers) > 0 && r.timers[0].due <= now.mono; left-- {
-		d := r.timers[0]
-		r.disarm(d)
-		switch d.state {
-		case inFlight:
+	for a := r.alarms.First(); left > 0 && a != nil && a.Due <= now.mono; a = r.alarms.First() {
+		left--
+		r.alarms.Remove(a)
+		switch d := a.Of; {
+		case d.state == inFlight:
 			r.timeout(d, now)
-		case backoff:
-			r.setReady(d, true)
+		case d.Resting():
+			d.route.waiting.Wake(&d.Waiter)
 			r.arm(d, d.ev.deadline)
+			r.stir(d.route)
 		default:
 			r.expire(d, now)
 		}
 	}
 	next := int64(0)
-	if len(r.timers) > 0 {
-		next = r.timers[0].due
-	}
 	for _, t := range r.targets {
 		for _, rt := range t.routes {
-			for ; left > 0 && rt.flight.head != nil && rt.flight.head.d.due <= now.mono; left-- {
-				r.timeout(rt.flight.head.d, now)
+			d := rt.flight.First()
+			for ; left > 0 && d != nil && d.due <= now.mono; d = rt.flight.First() {
+				left--
+				r.timeout(d, now)
 			}
-			if n := rt.flight.head; n != nil && (next == 0 || n.d.due < next) {
-				next = n.d.due
+			if d != nil && (next == 0 || d.due < next) {
+				next = d.due
 			}
 		}
 	}
-	if len(r.timers) > 0 && (next == 0 || r.timers[0].due < next) { // timeouts became backoffs
-		next = r.timers[0].due
+	if a := r.alarms.First(); a != nil && (next == 0 || a.Due < next) {
+		next = a.Due
 	}
 	r.next = next
 	if next == 0 {

@@ -1,0 +1,64 @@
+// Package letter writes dead letters: what is told of an event that a route
+// could not deliver. It is a contract with the plugins that take them.
+package letter
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// Failure is one failed attempt of a delivery.
+type Failure struct {
+	Attempt uint32      `json:"attempt"`
+	Time    time.Time   `json:"time"`
+	Error   *wire.Error `json:"error"`
+}
+
+// letter is the input of a dead letter action.
+type letter struct {
+	Event    letterEvent `json:"event"`
+	Route    string      `json:"route"`
+	Error    *wire.Error `json:"error"`
+	Attempts []Failure   `json:"attempts"`
+}
+
+// letterEvent is the event in the names of CloudEvents.
+type letterEvent struct {
+	SpecVersion string          `json:"specversion"`
+	ID          wire.ID         `json:"id"`
+	Type        string          `json:"type"`
+	Source      string          `json:"source"`
+	Subject     string          `json:"subject,omitempty"`
+	Time        time.Time       `json:"time"`
+	Correlation wire.ID         `json:"correlation"`
+	Causation   wire.ID         `json:"causation,omitzero"`
+	Traceparent string          `json:"traceparent,omitempty"`
+	Tracestate  string          `json:"tracestate,omitempty"`
+	ContentType string          `json:"datacontenttype"`
+	Data        json.RawMessage `json:"data,omitempty"`
+	DataBase64  []byte          `json:"data_base64,omitempty"`
+}
+
+// Write returns a letter as JSON.
+func Write(ev *wire.Event, route string, err *wire.Error, attempts []Failure) ([]byte, error) {
+	l := letter{Route: route, Error: err, Attempts: attempts, Event: letterEvent{
+		SpecVersion: "1.0", ID: ev.ID, Type: ev.Type, Source: ev.Source, Subject: ev.Subject,
+		Time: time.Unix(0, ev.Time).UTC(), Correlation: ev.Correlation, Causation: ev.Causation,
+		Traceparent: ev.Traceparent, Tracestate: ev.Tracestate, ContentType: ev.ContentType,
+	}}
+	if l.Attempts == nil {
+		l.Attempts = []Failure{}
+	}
+	isJSON := ev.ContentType == "" || ev.ContentType == "application/json"
+	switch {
+	case isJSON && (len(ev.Data) == 0 || json.Valid(ev.Data)):
+		l.Event.ContentType, l.Event.Data = "application/json", ev.Data
+	case isJSON: // it is not what it says
+		l.Event.ContentType, l.Event.DataBase64 = "application/octet-stream", ev.Data
+	default:
+		l.Event.DataBase64 = ev.Data
+	}
+	return json.Marshal(l)
+}
