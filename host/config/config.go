@@ -164,21 +164,3 @@ type Plugins interface {
 	// cannot be used, or "".
 	Rejected(name string) string
 }
-
-// Files is a parsed configuration whose plugins have not been looked at yet.
-type Files struct {
-	dir  string
-	host Host
-}
-
-// Open reads and parses the directory and evaluates the host block, so that
-// the plugin directory is known. Files is nil when it could not be read at all;
-// with errors in the rest it is returned beside them, so that Build finds more.
-func Open(src Source) (*Files, Diagnostics) { panic("unfinished") }
-
-// Host returns the host block.
-func (f *Files) Host() Host { return f.host }
-
-// Build evaluates and checks everything else. Config is nil when there are
-// errors. The diagnostics include those of Open.
-func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) { panic("unfinished") }

@@ -2,17 +2,220 @@ package config
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
 
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/pluginhost/host/host/config/function"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
 // Expr is a compiled expression over an event. It is immutable and may be
 // evaluated from many goroutines. Only the fields of the event that it reads
 // are decoded.
-type Expr struct{}
+type Expr struct {
+	expr    hclsyntax.Expression
+	ctx     *hcl.EvalContext
+	fields  []string // of event that it reads, besides data
+	data    *want    // what it reads of event.data; nil for nothing
+	secrets []string // that no error may hold
+	static  *cty.Value
+}
+
+// CompileExpr compiles an expression that sees the event and the functions, but
+// no variables.
+func CompileExpr(src string) (*Expr, Diagnostics) {
+	f := &Files{diags: newDiagnostics(), functions: function.All(function.Outside{})}
+	f.diags.sources["expression"] = []byte(src)
+	if r := tooDeep([]byte(src), "expression"); r != nil {
+		f.diags.problem("Nested too deep", "", r)
+		return nil, f.diags.sorted()
+	}
+	e, diags := hclsyntax.ParseExpression([]byte(src), "expression", hcl.InitialPos)
+	f.diags.hcl(diags)
+	if diags.HasErrors() {
+		return nil, f.diags.sorted()
+	}
+	x := f.compile(e, &hcl.EvalContext{Functions: f.functions}, cty.DynamicPseudoType)
+	return x, f.diags.sorted()
+}
+
+// compile checks an expression and finds out what it reads; nil when it is
+// wrong. dataType is the type of event.data.
+func (f *Files) compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type) *Expr {
+	with := ctx.NewChild()
+	with.Variables = map[string]cty.Value{"event": unknownEvent(dataType)}
+	v, ok := f.eval(e, with)
+	uncount(e)
+	if !ok {
+		return nil
+	}
+	x := &Expr{expr: e, ctx: ctx, secrets: f.diags.secrets}
+	seen := map[string]bool{}
+	for _, t := range e.Variables() {
+		if t.RootName() != "event" {
+			continue
+		}
+		path := attrPath(t[1:])
+		switch {
+		case len(path) == 0:
+			x.data = &want{all: true}
+			x.fields = eventFields
+		case path[0] == "data":
+			if x.data == nil {
+				x.data = &want{}
+			}
+			x.data.add(path[1:])
+		case !seen[path[0]]:
+			seen[path[0]] = true
+			x.fields = append(x.fields, path[0])
+		}
+	}
+	if x.data == nil && len(x.fields) == 0 && v.IsWhollyKnown() {
+		x.static = &v
+	}
+	return x
+}
+
+// attrPath returns the leading steps of a traversal that name fields.
+func attrPath(t hcl.Traversal) []string {
+	var path []string
+	for _, step := range t {
+		switch s := step.(type) {
+		case hcl.TraverseAttr:
+			path = append(path, s.Name)
+		case hcl.TraverseIndex:
+			if s.Key.Type() != cty.String {
+				return path
+			}
+			path = append(path, s.Key.AsString())
+		default:
+			return path
+		}
+	}
+	return path
+}
+
+var eventFields = []string{"id", "type", "source", "subject", "time", "correlation", "causation", "deadline", "content_type"}
+
+func unknownEvent(data cty.Type) cty.Value {
+	m := map[string]cty.Value{"data": cty.UnknownVal(data)}
+	for _, f := range eventFields {
+		m[f] = cty.UnknownVal(cty.String)
+	}
+	return cty.ObjectVal(m)
+}
 
 // Bool evaluates a when expression.
-func (e *Expr) Bool(ev *wire.Event) (bool, error) { panic("unfinished") }
+func (e *Expr) Bool(ev *wire.Event) (bool, error) {
+	v, err := e.eval(ev)
+	if err != nil {
+		return false, err
+	}
+	v, _ = v.Unmark()
+	if v, err = convert.Convert(v, cty.Bool); err != nil || v.IsNull() || !v.IsKnown() {
+		return false, errors.New("it is neither true nor false")
+	}
+	return v.True(), nil
+}
 
 // JSON evaluates an input expression.
-func (e *Expr) JSON(ev *wire.Event) (json.RawMessage, error) { panic("unfinished") }
+func (e *Expr) JSON(ev *wire.Event) (json.RawMessage, error) {
+	v, err := e.eval(ev)
+	if err != nil {
+		return nil, err
+	}
+	v, _ = v.UnmarkDeep()
+	if !v.IsWhollyKnown() {
+		return nil, errors.New("its value is not known")
+	}
+	b, err := ctyjson.SimpleJSONValue{Value: v}.MarshalJSON()
+	if err == nil && len(b) > wire.MaxEvent {
+		err = fmt.Errorf("it has %d bytes; at most %d are allowed", len(b), wire.MaxEvent)
+	}
+	return b, err
+}
+
+func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
+	if e.static != nil {
+		return *e.static, nil
+	}
+	defer func() { // the library is large, and an event must not end the daemon
+		if r := recover(); r != nil {
+			v, err = cty.NilVal, fmt.Errorf("it cannot be evaluated: %v", e.scrub(fmt.Sprint(r)))
+		}
+	}()
+	event := make(map[string]cty.Value, len(e.fields)+1)
+	for _, f := range e.fields {
+		event[f] = eventField(ev, f)
+	}
+	if e.data != nil {
+		data, err := e.dataOf(ev)
+		if err != nil {
+			return cty.NilVal, err
+		}
+		event["data"] = data
+	}
+	ctx := e.ctx.NewChild()
+	ctx.Variables = map[string]cty.Value{"event": cty.ObjectVal(event)}
+	v, diags := e.expr.Value(ctx)
+	if diags.HasErrors() {
+		d := diags.Errs()[0].(*hcl.Diagnostic)
+		return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + d.Detail))
+	}
+	return v, nil
+}
+
+func (e *Expr) scrub(s string) string {
+	for _, x := range e.secrets {
+		s = strings.ReplaceAll(s, x, hidden)
+	}
+	return s
+}
+
+// dataOf decodes what is read of the event's data.
+func (e *Expr) dataOf(ev *wire.Event) (cty.Value, error) {
+	if ct := ev.ContentType; ct != "" && ct != "application/json" {
+		return cty.StringVal(strings.ToValidUTF8(string(ev.Data), "\uFFFD")), nil
+	}
+	if len(ev.Data) == 0 {
+		return cty.NullVal(cty.DynamicPseudoType), nil
+	}
+	return e.data.decode(ev.Data)
+}
+
+func eventField(ev *wire.Event, name string) cty.Value {
+	text := func(s string) cty.Value {
+		if s == "" {
+			return cty.NullVal(cty.String)
+		}
+		return cty.StringVal(s)
+	}
+	switch name {
+	case "id":
+		return text(ev.ID.String())
+	case "type":
+		return text(ev.Type)
+	case "source":
+		return text(ev.Source)
+	case "subject":
+		return text(ev.Subject)
+	case "time":
+		return text(formatTime(ev.Time))
+	case "correlation":
+		return text(ev.Correlation.String())
+	case "causation":
+		return text(ev.Causation.String())
+	case "deadline":
+		return text(formatTime(ev.Deadline))
+	case "content_type":
+		return text(ev.ContentType)
+	}
+	return cty.NullVal(cty.String)
+}

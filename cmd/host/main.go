@@ -1,0 +1,98 @@
+// Command host runs the daemon and talks to it. This package holds flags, words
+// and exit codes; what they mean is in package host.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pluginhost/host/host/control"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitChanges     = 2  // plan --detailed-exitcode
+	exitUsage       = 64 // EX_USAGE
+	exitUnreachable = 69 // EX_UNAVAILABLE
+	exitRolledBack  = 75 // EX_TEMPFAIL
+	exitInvalid     = 78 // EX_CONFIG
+)
+
+// exit ends the command with a code. Its message, which may be empty, goes to
+// standard error.
+type exit struct {
+	code    int
+	message string
+}
+
+func (e *exit) Error() string { return e.message }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	os.Exit(code)
+}
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr})
+	root.SetArgs(longFlags(args))
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var e *exit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &e):
+	case errors.Is(err, control.ErrUnreachable):
+		e = &exit{exitUnreachable, err.Error()}
+	case strings.HasPrefix(err.Error(), "unknown command"):
+		e = &exit{exitUsage, strings.TrimSpace(err.Error()) + "\nhost help lists the commands"}
+	default:
+		e = &exit{exitFailed, err.Error()}
+	}
+	if e.message != "" {
+		_, _ = fmt.Fprintln(stderr, "host: "+e.message)
+	}
+	return e.code
+}
+
+// longFlags lets the long flags of HCL tools be written with one dash.
+func longFlags(args []string) []string {
+	out := make([]string, 0, len(args))
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i:]...)
+		}
+		name, _, _ := strings.Cut(a, "=")
+		switch name {
+		case "-var", "-var-file", "-detailed-exitcode", "-dev", "-check":
+			a = "-" + a
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// usage makes an argument check end with the code for wrong use.
+func usage(f cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := f(cmd, args); err != nil {
+			return &exit{exitUsage, fmt.Sprintf("%v\nusage: %s", err, cmd.UseLine())}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pluginhost/host/host"
+	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/control"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev"
+
+// app is what all commands share: where they print, and the global flags.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	dir, addr, output   string
+	pluginDir, stateDir string
+	vars, varFiles      []string
+	noColor             bool
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "host",
+		Short: "An extensible, event-driven daemon",
+		Long: `host turns the executables in a directory into plugins, configures instances of
+them and routes events between them, as the *.hcl files of a directory say.`,
+		SilenceUsage: true, SilenceErrors: true,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "text" && a.output != "json" {
+				return &exit{exitUsage, fmt.Sprintf("-o %s: there are text and json", a.output)}
+			}
+			return nil
+		},
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.dir, "config", "c", ".", "directory of the configuration")
+	f.StringVar(&a.addr, "addr", os.Getenv("HOST_ADDR"), "address of the daemon, unix:///PATH (default: the control socket of the configuration, or $HOST_ADDR)")
+	f.StringVarP(&a.output, "output", "o", "text", "text or json")
+	f.StringArrayVar(&a.vars, "var", nil, "value of a variable, name=value; may be repeated")
+	f.StringArrayVar(&a.varFiles, "var-file", nil, "file of values of variables; may be repeated")
+	f.StringVar(&a.pluginDir, "plugin-dir", "", "directory of the plugins, in place of the configured one")
+	f.StringVar(&a.stateDir, "state-dir", "", "directory of the state, in place of the configured one")
+	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colour on a terminal")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &exit{exitUsage, fmt.Sprintf("%v\n%s --help lists the flags", err, cmd.CommandPath())}
+	})
+	root.AddCommand(runCommand(a), validateCommand(a), fmtCommand(a), planCommand(a), reloadCommand(a), statusCommand(a),
+		pluginsCommand(a), eventsCommand(a), emitCommand(a), versionCommand(a))
+	return root
+}
+
+// source is the configuration that the global flags name.
+func (a *app) source() (config.Source, error) {
+	s := config.Source{Dir: a.dir, Vars: map[string]string{}, VarFiles: a.varFiles, Env: os.Environ(),
+		PluginDir: a.pluginDir, StateDir: a.stateDir}
+	for _, v := range a.vars {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok || name == "" {
+			return s, &exit{exitUsage, fmt.Sprintf("--var %s: write name=value", v)}
+		}
+		s.Vars[name] = value
+	}
+	return s, nil
+}
+
+// client returns a client of the daemon that the global flags name.
+func (a *app) client() (*control.Client, error) {
+	addr := a.addr
+	if addr == "" {
+		state, err := a.state()
+		if err != nil {
+			return nil, err
+		}
+		addr = "unix://" + host.SocketPath(state)
+	}
+	c, err := control.Dial(addr)
+	if err != nil {
+		return nil, &exit{exitUsage, err.Error()}
+	}
+	return c, nil
+}
+
+// state returns the state directory, also when the rest of the configuration is
+// broken: a running daemon can be asked all the same.
+func (a *app) state() (string, error) {
+	if a.stateDir != "" {
+		return filepath.Abs(a.stateDir)
+	}
+	s, err := a.source()
+	if err != nil {
+		return "", err
+	}
+	if files, _ := config.Open(s); files != nil {
+		return files.Host().StateDir, nil
+	}
+	return filepath.Abs(filepath.Join(a.dir, "state"))
+}
+
+// color reports whether w is a terminal that wants colours.
+func (a *app) color(w io.Writer) bool { return !a.noColor && terminal(w) }
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// json reports whether the output is JSON.
+func (a *app) json() bool { return a.output == "json" }
+
+// logger logs to standard error.
+func (a *app) logger(level string, asJSON bool) hclog.Logger {
+	o := &hclog.LoggerOptions{Name: "host", Level: hclog.LevelFromString(level), Output: a.stderr, JSONFormat: asJSON}
+	if a.color(a.stderr) {
+		o.Color = hclog.AutoColor
+	}
+	return hclog.New(o)
+}
+
+// outcome makes the exit of what Run returns.
+func (a *app) outcome(err error) error {
+	var invalid *host.InvalidError
+	var rolled *host.RolledBackError
+	switch {
+	case errors.As(err, &invalid):
+		invalid.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
+		return &exit{exitInvalid, fmt.Sprintf("\nthe configuration in %s is invalid; nothing was started", a.dir)}
+	case errors.As(err, &rolled):
+		rolled.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
+		return &exit{exitRolledBack, "\n" + rolled.Error()}
+	}
+	return err
+}

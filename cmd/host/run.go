@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pluginhost/host/host"
+	"github.com/pluginhost/host/host/config"
+)
+
+func runCommand(a *app) *cobra.Command {
+	var dev, logJSON bool
+	var level string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon in the foreground",
+		Long: `Run the daemon in the foreground. SIGHUP reloads the configuration; SIGTERM or
+SIGINT drains what is in flight and ends; a second one ends at once.`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.source()
+			if err != nil {
+				return err
+			}
+			if level == "" {
+				level = "info"
+				if files, _ := config.Open(s); files != nil {
+					level = files.Host().LogLevel
+				}
+			}
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP)
+			defer signal.Stop(hup)
+			log := a.logger(level, logJSON)
+			return a.outcome(host.Run(cmd.Context(), host.Options{
+				Source: s, Dev: dev, Version: version, Log: log, Stdout: a.stdout, Reload: hup,
+				Ready: func(socket string) {
+					log.Info("ready", "control", "unix://"+socket, "pid", os.Getpid())
+				},
+			}))
+		},
+	}
+	cmd.Flags().BoolVar(&dev, "dev", false, "use a plugin's executable as soon as it changes")
+	cmd.Flags().StringVar(&level, "log-level", "", "trace, debug, info, warn or error (default: host { log_level })")
+	cmd.Flags().BoolVar(&logJSON, "log-json", false, "log JSON lines")
+	return cmd
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pluginhost/host/host/observe"
+)
+
+func statusCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show how the daemon and its instances are",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			s, err := c.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.printJSON(full(s))
+			}
+			a.printStatus(s)
+			return nil
+		},
+	}
+}
+
+// full makes empty lists of absent ones, so that whoever reads the JSON finds
+// them.
+func full(s observe.Status) observe.Status {
+	if s.Instances == nil {
+		s.Instances = []observe.Instance{}
+	}
+	if s.Subsystems == nil {
+		s.Subsystems = []observe.Subsystem{}
+	}
+	if s.Routes == nil {
+		s.Routes = []observe.Route{}
+	}
+	if s.Draining == nil {
+		s.Draining = []observe.Draining{}
+	}
+	return s
+}
+
+func (a *app) printStatus(s observe.Status) {
+	w := a.stdout
+	_, _ = fmt.Fprintf(w, "%s  generation %d  pid %d  up %s  version %s\n", a.light(w, s.Light), s.Generation, s.Pid,
+		short(time.Since(s.Started)), s.Version)
+	if s.Reason != "" {
+		_, _ = fmt.Fprintf(w, "  %s\n", plain(s.Reason))
+	}
+	_, _ = fmt.Fprintf(w, "configuration %s\n", plain(s.ConfigDir))
+
+	rows := [][]string{{"INSTANCE", "PLUGIN", "STATE", "PID", "RESTARTS", "IN FLIGHT", "LISTENS"}}
+	for _, i := range s.Instances {
+		listens := ""
+		if len(i.Listeners) > 0 {
+			listens = i.Listeners[0]
+		}
+		pid := ""
+		if i.Pid != 0 {
+			pid = fmt.Sprint(i.Pid)
+		}
+		rows = append(rows, []string{i.Address, i.Plugin + " " + i.Version, i.State, pid, fmt.Sprint(i.Restarts), fmt.Sprint(i.InFlight), listens})
+	}
+	_, _ = fmt.Fprintln(w)
+	table(w, rows...)
+	for _, i := range s.Instances {
+		if i.Light == observe.Green {
+			continue
+		}
+		_, _ = fmt.Fprintf(w, "%s %s: %s\n", a.light(w, i.Light), i.Address, plain(i.Reason))
+		for _, l := range i.Stderr {
+			_, _ = fmt.Fprintf(w, "    %s\n", plain(l))
+		}
+	}
+	if len(s.Routes) > 0 {
+		rows = [][]string{{"ROUTE", "FROM", "TO", "QUEUED", "IN FLIGHT", "RESOLVED", "REJECTED", "DEAD", "RETRIES"}}
+		for _, r := range s.Routes {
+			rows = append(rows, []string{r.Name, r.From, r.To, fmt.Sprint(r.Queued), fmt.Sprint(r.InFlight),
+				fmt.Sprint(r.Resolved), fmt.Sprint(r.Rejected), fmt.Sprint(r.Dead), fmt.Sprint(r.Retries)})
+		}
+		_, _ = fmt.Fprintln(w)
+		table(w, rows...)
+	}
+	e := s.Events
+	_, _ = fmt.Fprintf(w, "\nevents: %d accepted = %d resolved + %d rejected + %d pending", e.Accepted, e.Resolved, e.Rejected, e.Pending)
+	if e.Dead+e.Dropped > 0 {
+		_, _ = fmt.Fprintf(w, " + %d dead + %d dropped", e.Dead, e.Dropped)
+	}
+	_, _ = fmt.Fprintln(w)
+	for _, x := range s.Subsystems {
+		if x.Light != observe.Green {
+			_, _ = fmt.Fprintf(w, "%s %s: %s\n", a.light(w, x.Light), x.Name, plain(x.Reason))
+		}
+	}
+	for _, d := range s.Draining {
+		_, _ = fmt.Fprintf(w, "draining %s of generation %d, %d in flight\n", d.Address, d.Generation, d.InFlight)
+	}
+	if r := s.LastReload; r != nil {
+		_, _ = fmt.Fprintf(w, "last reload: %s, %s ago, took %s\n", r.Outcome, short(time.Since(r.Time)), short(r.Elapsed))
+	}
+}

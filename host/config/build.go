@@ -1,0 +1,189 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/pluginhost/host/sdk/schema"
+)
+
+// maxInstances bounds what for_each may make of a configuration.
+const maxInstances = 10_000
+
+// builder is one Build.
+type builder struct {
+	*Files
+	plugins Plugins
+	ctx     *hcl.EvalContext                // var, local, functions
+	groups  map[string]*group               // by plugin.name
+	values  map[string]map[string]cty.Value // plugin → name → what others may read of it
+	config  *Config
+}
+
+// group is what one plugin block makes: one instance, or one for each key.
+type group struct {
+	block     *hclsyntax.Block
+	plugin    string
+	name      string
+	manifest  *schema.Manifest // nil when there is no such plugin
+	digest    string
+	refs      []ref // to other groups
+	instances []*Instance
+	keyed     bool // for_each
+}
+
+func (g *group) address() string { return g.plugin + "." + g.name }
+
+// Build evaluates and checks everything else. Config is nil when there are
+// errors. The diagnostics include those of Open.
+func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
+	b := &builder{Files: f, plugins: plugins, groups: map[string]*group{}, values: map[string]map[string]cty.Value{},
+		config: &Config{Dir: f.dir, Host: f.host}}
+	b.ctx = f.context(b.evalLocals())
+	b.collect()
+	b.evalGroups()
+	b.evalRoutes()
+	b.conflicts()
+	diags := f.diags.sorted()
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	for _, address := range slices.Sorted(maps.Keys(b.groups)) {
+		for _, in := range b.groups[address].instances {
+			b.config.Instances = append(b.config.Instances, *in)
+		}
+	}
+	slices.SortFunc(b.config.Instances, func(x, y Instance) int { return strings.Compare(x.Address, y.Address) })
+	return b.config, diags
+}
+
+// evalLocals evaluates all locals, those that others refer to first.
+func (f *Files) evalLocals() map[string]cty.Value {
+	attrs := map[string]*hclsyntax.Attribute{}
+	var names []string
+	for _, b := range f.blocks("locals") {
+		for _, a := range sortedAttrs(b.Body) {
+			if other, twice := attrs[a.Name]; twice {
+				f.diags.problem("Defined twice", fmt.Sprintf("local.%s is defined already at %s:%d.", a.Name, other.NameRange.Filename, other.NameRange.Start.Line), a.NameRange.Ptr())
+				continue
+			}
+			attrs[a.Name] = a
+			names = append(names, a.Name)
+		}
+		for _, x := range b.Body.Blocks {
+			f.diags.problem("A block among locals", "locals has lines of the form name = value only.", x.TypeRange.Ptr())
+		}
+	}
+	refs := func(name string) []string {
+		var to []string
+		for _, t := range attrs[name].Expr.Variables() {
+			if t.RootName() == "local" && len(t) > 1 {
+				if a, ok := t[1].(hcl.TraverseAttr); ok && attrs[a.Name] != nil {
+					to = append(to, a.Name)
+				}
+			}
+		}
+		return to
+	}
+	values := map[string]cty.Value{}
+	for _, name := range names { // those that come later, or are wrong, are not known
+		values[name] = cty.DynamicVal
+	}
+	order, cycle := sortRefs(names, refs)
+	if cycle != nil {
+		f.diags.problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
+	}
+	for _, name := range order {
+		if v, ok := f.eval(attrs[name].Expr, f.context(values)); ok {
+			values[name] = v
+		}
+	}
+	return values
+}
+
+// sortRefs orders names so that what is referred to comes first. Of a cycle it
+// returns the chain; its members are not in the order.
+func sortRefs(names []string, refs func(string) []string) (order, cycle []string) {
+	const entered, left = 1, 2
+	state := map[string]int{}
+	var stack []string
+	var visit func(string) bool
+	visit = func(n string) bool {
+		switch state[n] {
+		case left:
+			return true
+		case entered:
+			if cycle == nil {
+				cycle = append(slices.Clone(stack[slices.Index(stack, n):]), n)
+			}
+			return false
+		}
+		state[n] = entered
+		stack = append(stack, n)
+		ok := true
+		for _, r := range refs(n) {
+			ok = visit(r) && ok
+		}
+		stack = stack[:len(stack)-1]
+		state[n] = left
+		if ok {
+			order = append(order, n)
+		}
+		return ok
+	}
+	for _, n := range names {
+		visit(n)
+	}
+	return order, cycle
+}
+
+// collect finds the plugin blocks and their plugins.
+func (b *builder) collect() {
+	for _, block := range b.blocks("plugin") {
+		g := &group{block: block, plugin: block.Labels[0], name: block.Labels[1]}
+		if reserved := []string{"var", "local", "each", "event", "host"}; slices.Contains(reserved, g.plugin) {
+			b.diags.problem("Not a plugin", fmt.Sprintf("%q has a meaning of its own in expressions.", g.plugin), block.LabelRanges[0].Ptr())
+			continue
+		}
+		var ok bool
+		g.manifest, g.digest, ok = b.plugins.Manifest(g.plugin)
+		if !ok {
+			detail := fmt.Sprintf("There is no plugin %q in %s.%s", g.plugin, b.host.PluginDir, suggest(g.plugin, b.plugins.Names()))
+			if why := b.plugins.Rejected(g.plugin); why != "" {
+				detail = fmt.Sprintf("The executable is there and cannot be used: %s", why)
+			}
+			b.diags.problem("Unknown plugin", detail, block.LabelRanges[0].Ptr())
+		}
+		_, g.keyed = block.Body.Attributes["for_each"]
+		b.groups[g.address()] = g
+	}
+}
+
+// conflicts finds two instances that want the same address.
+func (b *builder) conflicts() {
+	holder := map[string]Resource{}
+	for _, address := range slices.Sorted(maps.Keys(b.groups)) {
+		for _, in := range b.groups[address].instances {
+			for _, r := range in.Resources {
+				if r.Kind != schema.Listener || strings.HasSuffix(r.Value, ":0") {
+					continue
+				}
+				if other, taken := holder[r.Value]; taken {
+					b.diags.problem("Two instances want the same address", fmt.Sprintf("%s is also wanted at %s:%d.", r.Value, other.Range.File, other.Range.Line), fromRange(r.Range))
+					continue
+				}
+				holder[r.Value] = r
+			}
+		}
+	}
+}
+
+func fromRange(r Range) *hcl.Range {
+	return &hcl.Range{Filename: r.File, Start: hcl.Pos{Line: r.Line, Column: r.Column}, End: hcl.Pos{Line: r.EndLine, Column: r.EndColumn}}
+}

@@ -1,0 +1,262 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/pluginhost/host/sdk/schema"
+)
+
+// Restart settings unless set, and the bounds of what may be set.
+var restartDefaults = Restart{Max: 5, Within: time.Minute, Backoff: 250 * time.Millisecond}
+
+// evalGroups makes the instances, those that others refer to first.
+func (b *builder) evalGroups() {
+	names := slices.Sorted(maps.Keys(b.groups))
+	order, cycle := sortRefs(names, func(n string) []string { return b.groupRefs(b.groups[n]) })
+	if cycle != nil {
+		b.diags.problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
+	}
+	total := 0
+	for _, n := range order {
+		g := b.groups[n]
+		keys, values, ok := b.forEach(g)
+		if !ok {
+			continue
+		}
+		if total += len(keys); total > maxInstances {
+			b.diags.problem("Too many instances", fmt.Sprintf("A configuration has at most %d instances.", maxInstances), g.block.DefRange().Ptr())
+			return
+		}
+		g.instances = []*Instance{}
+		shown := map[string]cty.Value{}
+		for i, key := range keys {
+			ctx := b.instanceContext(g, key, values[i])
+			in := b.instance(g, key, ctx)
+			g.instances = append(g.instances, in)
+			shown[key] = b.readable(g, in, ctx)
+		}
+		b.show(g, shown)
+	}
+	b.diags.address = ""
+}
+
+// forEach returns the keys of a group, sorted; one empty key without for_each.
+func (b *builder) forEach(g *group) (keys []string, values []cty.Value, ok bool) {
+	a := g.block.Body.Attributes["for_each"]
+	if a == nil {
+		return []string{""}, []cty.Value{cty.NilVal}, true
+	}
+	v, ok := b.eval(a.Expr, b.refContext())
+	if !ok {
+		return nil, nil, false
+	}
+	v, marks := v.Unmark()
+	t := v.Type()
+	switch {
+	case len(marks) > 0:
+		b.diags.problem("Secret keys", "The keys of for_each are part of addresses, which are shown everywhere: nonsecret() says that they may be.", a.Expr.Range().Ptr())
+	case v.IsNull() || !v.IsKnown():
+		b.diags.problem("Not known", "The keys of for_each must be known when the configuration is read.", a.Expr.Range().Ptr())
+	case t.IsObjectType() || t.IsMapType():
+		for it := v.ElementIterator(); it.Next(); {
+			k, x := it.Element()
+			keys, values = append(keys, k.AsString()), append(values, x)
+		}
+		ok = true
+	case t.IsSetType() && t.ElementType() == cty.String, t.IsTupleType() || t.IsListType():
+		seen := map[string]bool{}
+		for it := v.ElementIterator(); it.Next(); {
+			_, x := it.Element()
+			x, _ = x.Unmark()
+			if x.Type() != cty.String || x.IsNull() || !x.IsKnown() || seen[x.AsString()] {
+				b.diags.problem("Not keys", "A list for for_each has strings, each once.", a.Expr.Range().Ptr())
+				return nil, nil, false
+			}
+			seen[x.AsString()] = true
+			keys, values = append(keys, x.AsString()), append(values, x)
+		}
+		return keys, values, true
+	default:
+		b.diags.problem("Wrong type", "for_each takes a map, or a list of strings.", a.Expr.Range().Ptr())
+	}
+	return keys, values, ok && len(marks) == 0 && !v.IsNull() && v.IsKnown() && (t.IsObjectType() || t.IsMapType())
+}
+
+// refContext sees variables, locals and the instances evaluated so far.
+func (b *builder) refContext() *hcl.EvalContext {
+	ctx := b.ctx.NewChild()
+	ctx.Variables = map[string]cty.Value{}
+	for plugin, byName := range b.values {
+		ctx.Variables[plugin] = cty.ObjectVal(byName)
+	}
+	for _, g := range b.groups { // those that are not known yet, or wrong
+		if _, ok := ctx.Variables[g.plugin]; !ok {
+			ctx.Variables[g.plugin] = cty.DynamicVal
+		}
+	}
+	return ctx
+}
+
+func (b *builder) instanceContext(g *group, key string, value cty.Value) *hcl.EvalContext {
+	ctx := b.refContext()
+	if g.keyed {
+		ctx.Variables["each"] = cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(key), "value": value})
+	}
+	return ctx
+}
+
+// instance evaluates one instance. What is wrong is told; the instance is
+// returned all the same, so that routes can be checked.
+func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) *Instance {
+	in := &Instance{Plugin: g.plugin, Name: g.name, Key: key, Address: g.address(), Digest: g.digest, Manifest: g.manifest,
+		Range: toRange(g.block.DefRange()), Attrs: map[string]Range{}}
+	if g.keyed {
+		in.Address = instanceAddress(g.plugin, g.name, key)
+	}
+	b.diags.address = in.Address
+	defer func() { b.diags.address = "" }()
+
+	depends := map[string]bool{}
+	for _, n := range b.groupRefs(g) {
+		for _, other := range b.groups[n].instances {
+			depends[other.Address] = true
+		}
+	}
+	b.dependsOn(g, depends)
+	delete(depends, in.Address)
+	in.DependsOn = slices.Sorted(maps.Keys(depends))
+
+	in.Process = b.process(g, ctx)
+	attrs := map[string]*hclsyntax.Attribute{}
+	for name, a := range g.block.Body.Attributes {
+		if name != "for_each" && name != "depends_on" && name != "process" {
+			attrs[name] = a
+			in.Attrs[name] = toRange(a.SrcRange)
+		}
+	}
+	if g.manifest == nil {
+		return in
+	}
+	v := &valuer{builder: b, ctx: ctx, instance: in}
+	config, shown := v.top(g.manifest.Config, attrs, g.block)
+	in.Config, _ = json.Marshal(config) // plain values cannot fail
+	in.Shown, _ = json.Marshal(shown)
+	return in
+}
+
+// dependsOn reads depends_on.
+func (b *builder) dependsOn(g *group, to map[string]bool) {
+	a := g.block.Body.Attributes["depends_on"]
+	if a == nil {
+		return
+	}
+	list, ok := a.Expr.(*hclsyntax.TupleConsExpr)
+	if !ok {
+		b.diags.problem("Wrong type", "depends_on takes a list of instances: depends_on = [exec.bill].", a.Expr.Range().Ptr())
+		return
+	}
+	for _, e := range list.Exprs {
+		r, ok := b.parseRef(e)
+		if !ok {
+			continue
+		}
+		if len(r.member) > 0 {
+			b.diags.problem("Not an instance", "depends_on takes instances, without event or action.", r.at.Ptr())
+			continue
+		}
+		if !r.keyed && b.groups[r.group()] != nil {
+			continue // all of a group: groupRefs has them
+		}
+		if _, ok := b.find(r); ok {
+			to[r.address()] = true
+		}
+	}
+}
+
+// process reads the process block.
+func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
+	p := Process{Isolation: "plugin", Restart: restartDefaults}
+	outer := b.reader(g.block.Body, g.address(), ctx)
+	for _, x := range g.block.Body.Blocks {
+		if x.Type != "process" {
+			b.diags.problem("Unknown block", fmt.Sprintf("%s has no block %q; only process is a block, all else is written as name = value.", g.address(), x.Type), x.TypeRange.Ptr())
+		}
+	}
+	r := outer.block("process")
+	if r == nil {
+		return p
+	}
+	r.oneOf("isolation", &p.Isolation, "plugin", "instance")
+	if v, at, ok := r.value("env", cty.Map(cty.String)); ok {
+		p.Env = map[string]string{}
+		for k, x := range v.AsValueMap() {
+			if k == "" || strings.ContainsAny(k, "=\x00") || x.IsNull() || strings.ContainsRune(x.AsString(), 0) {
+				b.diags.problem("Not a usable environment", "A name has no =, and neither name nor value have NUL or are null.", at)
+				continue
+			}
+			p.Env[k] = x.AsString()
+		}
+	}
+	r.text("user", &p.User)
+	if a := r.body.Attributes["user"]; a != nil && p.User != "" {
+		b.diags.problem("Not available yet", "Another user needs the privileged spawner, which this version does not have. Remove the line; the process runs as the user of the daemon.", a.SrcRange.Ptr())
+	}
+	r.bytes("memory", &p.Memory)
+	if s := r.block("restart"); s != nil {
+		s.number("max", &p.Restart.Max, 0, 1_000_000)
+		s.duration("within", &p.Restart.Within, time.Millisecond, 24*time.Hour)
+		s.duration("backoff", &p.Restart.Backoff, 0, time.Hour)
+		s.done()
+	}
+	r.done()
+	return p
+}
+
+// readable is what other blocks may read of an instance: its attributes as the
+// user wrote them, secrets marked.
+func (b *builder) readable(g *group, in *Instance, ctx *hcl.EvalContext) cty.Value {
+	m := map[string]cty.Value{"address": cty.StringVal(in.Address)}
+	if g.manifest == nil {
+		return cty.DynamicVal
+	}
+	for _, f := range g.manifest.Config {
+		a := g.block.Body.Attributes[f.Name]
+		if a == nil {
+			m[f.Name] = cty.NullVal(cty.DynamicPseudoType)
+			if v, err := fromJSON(f.Default); err == nil {
+				m[f.Name] = v
+			}
+			continue
+		}
+		v, diags := a.Expr.Value(ctx) // problems have been told
+		if diags.HasErrors() {
+			v = cty.DynamicVal
+		}
+		if f.Type.Kind == schema.Secret {
+			v = b.markSecret(v)
+		}
+		m[f.Name] = v
+	}
+	return cty.ObjectVal(m)
+}
+
+// show makes a group readable for those that come after it.
+func (b *builder) show(g *group, shown map[string]cty.Value) {
+	if b.values[g.plugin] == nil {
+		b.values[g.plugin] = map[string]cty.Value{}
+	}
+	v := shown[""]
+	if g.keyed {
+		v = cty.ObjectVal(shown)
+	}
+	b.values[g.plugin][g.name] = v
+}

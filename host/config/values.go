@@ -1,0 +1,390 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/template/parse"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/pluginhost/host/host/config/function"
+	"github.com/pluginhost/host/sdk/schema"
+)
+
+// hidden is what stands for a secret where it is shown.
+const hidden = "(secret)"
+
+// valuer turns the attributes of one instance into the JSON that its plugin
+// gets, by the schema of its manifest. Each value comes twice: as it is, and as
+// it may be shown.
+//
+// hcldec is not used: its messages know neither the meaning of an attribute nor
+// the place of a value inside of it.
+type valuer struct {
+	*builder
+	ctx      *hcl.EvalContext
+	instance *Instance
+}
+
+// top checks the attributes of a plugin block.
+func (v *valuer) top(fields []schema.Field, attrs map[string]*hclsyntax.Attribute, block *hclsyntax.Block) (config, shown map[string]any) {
+	config, shown = map[string]any{}, map[string]any{}
+	known := []string{"for_each", "depends_on"}
+	for _, f := range fields {
+		known = append(known, f.Name)
+		a := attrs[f.Name]
+		if a == nil {
+			v.absent(f, f.Name, config, shown, block.DefRange().Ptr())
+			continue
+		}
+		var x cty.Value
+		ok := true
+		if f.Type.Kind == schema.Instance {
+			if x, ok = v.instanceRef(a.Expr); !ok {
+				continue
+			}
+		} else if x, ok = v.eval(a.Expr, v.ctx); !ok {
+			continue
+		}
+		if plain, _ := x.Unmark(); plain.IsNull() {
+			v.absent(f, f.Name, config, shown, a.Expr.Range().Ptr())
+			continue
+		}
+		if c, s, ok := v.value(f, f.Name, x, a.Expr); ok {
+			config[f.Name], shown[f.Name] = c, s
+		}
+	}
+	for name, a := range attrs {
+		if !slices.Contains(known, name) {
+			v.diags.problem("Unknown attribute", fmt.Sprintf("The plugin %s has no attribute %q.%s", v.instance.Plugin, name, suggest(name, known)), a.NameRange.Ptr())
+		}
+	}
+	return config, shown
+}
+
+// absent fills in the default of a field, or says that it is required.
+func (v *valuer) absent(f schema.Field, path string, config, shown map[string]any, at *hcl.Range) {
+	if len(f.Default) > 0 {
+		x, err := fromJSON(f.Default)
+		if err == nil {
+			if c, s, ok := v.value(f, path, x, nil); ok {
+				config[f.Name], shown[f.Name] = c, s
+				return
+			}
+		}
+		v.diags.problem("The plugin's default cannot be used", fmt.Sprintf("%s of the plugin %s. That is a fault of the plugin; set the attribute.", path, v.instance.Plugin), at)
+		return
+	}
+	if f.Required {
+		doc := ""
+		if f.Doc != "" {
+			doc = " " + f.Doc
+		}
+		v.diags.problem("A required attribute is missing", fmt.Sprintf("%s needs %s (%s).%s", v.instance.Address, path, f.Type, doc), at)
+	}
+}
+
+// instanceRef reads a reference to another instance as its address.
+func (v *valuer) instanceRef(e hclsyntax.Expression) (cty.Value, bool) {
+	r, ok := v.parseRef(e)
+	if !ok {
+		return cty.NilVal, false
+	}
+	if len(r.member) > 0 || r.every {
+		v.diags.problem("Not an instance", "Write plugin.name, or plugin.name[key].", e.Range().Ptr())
+		return cty.NilVal, false
+	}
+	if _, ok := v.find(r); !ok {
+		return cty.NilVal, false
+	}
+	return cty.StringVal(r.address()), true
+}
+
+// value checks one value. e, which may be nil, is where it stands.
+func (v *valuer) value(f schema.Field, path string, x cty.Value, e hclsyntax.Expression) (config, shown any, ok bool) {
+	var at *hcl.Range
+	if e != nil {
+		at = e.Range().Ptr()
+	}
+	wrong := func(format string, args ...any) (any, any, bool) {
+		v.diags.problem("Wrong value for "+path, fmt.Sprintf(format, args...), at)
+		return nil, nil, false
+	}
+	secret := f.Type.Kind == schema.Secret || x.IsMarked()
+	x, _ = x.Unmark()
+	if !x.IsKnown() {
+		return nil, nil, false // what is wrong with it has been told
+	}
+	if x.IsNull() {
+		return wrong("It must not be null.")
+	}
+	if f.Type.Kind == schema.Secret {
+		if s, err := convert.Convert(x, cty.String); err == nil {
+			v.diags.secret(s.AsString())
+		}
+	}
+	show := func(c, s any) (any, any, bool) {
+		if secret {
+			s = hidden
+		}
+		return c, s, true
+	}
+	plain := func(c any) (any, any, bool) { return show(c, c) }
+	text := func() (string, error) {
+		s, err := convert.Convert(x, cty.String)
+		if err != nil {
+			return "", err
+		}
+		return s.AsString(), nil
+	}
+
+	switch kind := f.Type.Kind; kind {
+	case schema.Any:
+		deep, marks := x.UnmarkDeep()
+		secret = secret || len(marks) > 0
+		if !deep.IsWhollyKnown() {
+			return nil, nil, false
+		}
+		b, err := ctyjson.SimpleJSONValue{Value: deep}.MarshalJSON()
+		if err != nil {
+			return wrong("It cannot be written as JSON.")
+		}
+		return plain(json.RawMessage(b))
+	case schema.Number:
+		n, err := convert.Convert(x, cty.Number)
+		if err != nil {
+			return wrong("It is a number: %s.", err)
+		}
+		return plain(json.Number(n.AsBigFloat().Text('f', -1)))
+	case schema.Bool:
+		t, err := convert.Convert(x, cty.Bool)
+		if err != nil {
+			return wrong("It is true or false: %s.", err)
+		}
+		return plain(t.True())
+	case schema.Duration:
+		d, err := parseDuration(x)
+		if err != nil {
+			return wrong("%s.", err)
+		}
+		return show(d.Nanoseconds(), d.String())
+	case schema.Bytes:
+		n, err := parseBytes(x)
+		if err != nil {
+			return wrong("%s.", err)
+		}
+		return plain(n)
+	case schema.List:
+		return v.list(f, path, x, e, show)
+	case schema.Map:
+		return v.dict(f, path, x, e, show)
+	case schema.Object:
+		return v.object(f, path, x, e, show)
+	default: // all that are written as strings
+		if x.Type().IsObjectType() || x.Type().IsTupleType() {
+			return wrong("It is a string.")
+		}
+		s, err := text()
+		if err != nil {
+			return wrong("It is a string: %s.", err)
+		}
+		c, problem := v.text(f, path, s, e)
+		if problem != "" {
+			return wrong("%s", problem)
+		}
+		return plain(c)
+	}
+}
+
+// text checks a string by its meaning and returns what the plugin gets, or what
+// is wrong with it.
+func (v *valuer) text(f schema.Field, path, s string, e hclsyntax.Expression) (string, string) {
+	switch f.Type.Kind {
+	case schema.String:
+		if len(f.OneOf) > 0 && !slices.Contains(f.OneOf, s) {
+			return "", fmt.Sprintf("It cannot be %q.%s", s, suggest(s, f.OneOf))
+		}
+	case schema.URL:
+		u, err := url.Parse(s)
+		if err != nil || !u.IsAbs() || u.Host == "" {
+			return "", fmt.Sprintf("%q is not an absolute URL such as https://example.com/path.", s)
+		}
+	case schema.Template:
+		t := parse.New(path)
+		t.Mode = parse.SkipFuncCheck
+		if _, err := t.Parse(s, "{{", "}}", map[string]*parse.Tree{}); err != nil {
+			return "", fmt.Sprintf("It is not a template of Go's text/template: %s.", strings.TrimPrefix(err.Error(), "template: "))
+		}
+	case schema.Listener:
+		if scheme, rest, ok := strings.Cut(s, "://"); !ok || rest == "" || scheme == "" {
+			return "", fmt.Sprintf("%q is not an address to listen on, such as tcp://127.0.0.1:8080 or unix:///run/name.sock.", s)
+		}
+		v.resource(f, path, s, e)
+	case schema.File:
+		if s == "" || strings.ContainsRune(s, 0) {
+			return "", "It is the path of a file."
+		}
+		s = v.abs(s)
+		v.resource(f, path, s, e)
+	case schema.Executable:
+		if !strings.Contains(s, "/") {
+			return "", fmt.Sprintf("%q would have to be looked up in PATH, where it may be somebody else's program: write an absolute path, or ./%s for one beside the configuration.", s, s)
+		}
+		s = v.abs(s)
+		st, err := os.Stat(s)
+		switch {
+		case err != nil:
+			return "", fmt.Sprintf("%s cannot be executed: %s.", s, err)
+		case !st.Mode().IsRegular() || st.Mode().Perm()&0o111 == 0:
+			return "", fmt.Sprintf("%s is not an executable file: chmod +x %s.", s, s)
+		}
+	}
+	return s, ""
+}
+
+// resource notes that the instance needs a descriptor.
+func (v *valuer) resource(f schema.Field, path, value string, e hclsyntax.Expression) {
+	r := Resource{Attribute: path, Kind: f.Type.Kind, Value: value, Access: f.Access, Range: v.instance.Range}
+	if f.Type.Kind == schema.File && r.Access == "" {
+		r.Access = "read"
+	}
+	if e != nil {
+		r.Range = toRange(e.Range())
+	}
+	if f.Type.Kind == schema.Listener {
+		// A relative path is beside the configuration, as everywhere.
+		for _, scheme := range []string{"unix://", "unixgram://"} {
+			if p, ok := strings.CutPrefix(value, scheme); ok && !filepath.IsAbs(p) {
+				r.Value = scheme + v.abs(p)
+			}
+		}
+	}
+	v.instance.Resources = append(v.instance.Resources, r)
+}
+
+func (v *valuer) list(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
+	if t := x.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
+		v.diags.problem("Wrong value for "+path, fmt.Sprintf("It is a list of %s: [ … ].", f.Type.Elem), rangeOf(e))
+		return nil, nil, false
+	}
+	config, shown, all := []any{}, []any{}, true
+	i := 0
+	for it := x.ElementIterator(); it.Next(); i++ {
+		_, el := it.Element()
+		c, s, ok := v.value(schema.Field{Type: *f.Type.Elem, OneOf: f.OneOf, Access: f.Access}, fmt.Sprintf("%s[%d]", path, i), el, listItem(e, i))
+		config, shown, all = append(config, c), append(shown, s), all && ok
+	}
+	if !all {
+		return nil, nil, false
+	}
+	return show(config, shown)
+}
+
+func (v *valuer) dict(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
+	if t := x.Type(); !t.IsObjectType() && !t.IsMapType() {
+		v.diags.problem("Wrong value for "+path, fmt.Sprintf("It is a map of %s: { key = value }.", f.Type.Elem), rangeOf(e))
+		return nil, nil, false
+	}
+	config, shown, all := map[string]any{}, map[string]any{}, true
+	for it := x.ElementIterator(); it.Next(); {
+		k, el := it.Element()
+		key := k.AsString()
+		c, s, ok := v.value(schema.Field{Type: *f.Type.Elem, OneOf: f.OneOf, Access: f.Access}, path+"."+key, el, objectItem(e, key))
+		config[key], shown[key], all = c, s, all && ok
+	}
+	if !all {
+		return nil, nil, false
+	}
+	return show(config, shown)
+}
+
+func (v *valuer) object(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
+	if t := x.Type(); !t.IsObjectType() && !t.IsMapType() {
+		v.diags.problem("Wrong value for "+path, fmt.Sprintf("It is %s: { name = value }.", f.Type), rangeOf(e))
+		return nil, nil, false
+	}
+	values := x.AsValueMap()
+	config, shown, all := map[string]any{}, map[string]any{}, true
+	var known []string
+	for _, field := range f.Type.Fields {
+		known = append(known, field.Name)
+		at := path + "." + field.Name
+		el, ok := values[field.Name]
+		if plain, _ := el.Unmark(); !ok || plain.IsNull() {
+			before := len(v.diags.list)
+			v.absent(field, at, config, shown, rangeOf(e))
+			all = all && len(v.diags.list) == before
+			continue
+		}
+		c, s, ok := v.value(field, at, el, objectItem(e, field.Name))
+		config[field.Name], shown[field.Name], all = c, s, all && ok
+	}
+	for name := range values {
+		if !slices.Contains(known, name) {
+			at := rangeOf(e)
+			if item := objectItem(e, name); item != nil {
+				at = item.Range().Ptr()
+			}
+			v.diags.problem("Unknown attribute", fmt.Sprintf("%s has no attribute %q.%s", path, name, suggest(name, known)), at)
+			all = false
+		}
+	}
+	if !all {
+		return nil, nil, false
+	}
+	return show(config, shown)
+}
+
+// listItem and objectItem find the expression of an element, or the whole.
+func listItem(e hclsyntax.Expression, i int) hclsyntax.Expression {
+	if t, ok := e.(*hclsyntax.TupleConsExpr); ok && i < len(t.Exprs) {
+		return t.Exprs[i]
+	}
+	return e
+}
+
+func objectItem(e hclsyntax.Expression, name string) hclsyntax.Expression {
+	if o, ok := e.(*hclsyntax.ObjectConsExpr); ok {
+		for _, item := range o.Items {
+			if hcl.ExprAsKeyword(item.KeyExpr) == name {
+				return item.ValueExpr
+			}
+			if v, diags := item.KeyExpr.Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() && v.AsString() == name {
+				return item.ValueExpr
+			}
+		}
+	}
+	return e
+}
+
+func rangeOf(e hclsyntax.Expression) *hcl.Range {
+	if e == nil {
+		return nil
+	}
+	return e.Range().Ptr()
+}
+
+// fromJSON reads JSON as a value.
+func fromJSON(b []byte) (cty.Value, error) {
+	var v ctyjson.SimpleJSONValue
+	if err := v.UnmarshalJSON(b); err != nil {
+		return cty.NilVal, err
+	}
+	return v.Value, nil
+}
+
+// isSecret reports whether any part of a value is marked.
+func isSecret(v cty.Value) bool {
+	_, marks := v.UnmarkDeep()
+	_, ok := marks[function.Secret]
+	return ok
+}

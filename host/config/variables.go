@@ -1,0 +1,193 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/pluginhost/host/host/config/function"
+)
+
+// given is a value for a variable from outside of its block.
+type given struct {
+	text  string // as it was written, when value is absent
+	value cty.Value
+	at    *hcl.Range
+	from  string
+}
+
+// evalVariables gives each variable its value: from -var, else from files, else
+// from the environment, else its default.
+func (f *Files) evalVariables(env map[string]string) map[string]cty.Value {
+	blocks := f.blocks("variable")
+	names := map[string]bool{}
+	for _, b := range blocks {
+		names[b.Labels[0]] = true
+	}
+	values := f.givenValues(env, names)
+	vars := map[string]cty.Value{}
+	for _, b := range blocks {
+		name := b.Labels[0]
+		v, sensitive := f.evalVariable(b, values[name])
+		if sensitive {
+			v = f.markSecret(v)
+		}
+		vars[name] = v
+	}
+	return vars
+}
+
+// givenValues collects values from all places; later ones win.
+func (f *Files) givenValues(env map[string]string, names map[string]bool) map[string]given {
+	known := slices.Sorted(maps.Keys(names))
+	values := map[string]given{}
+	for k, v := range env {
+		if name, ok := strings.CutPrefix(k, "HOST_VAR_"); ok && names[name] {
+			values[name] = given{text: v, from: "the environment variable " + k}
+		}
+	}
+	files := readDir(f.src.Dir, ".auto.hclvars", f.diags)
+	for _, path := range f.src.VarFiles {
+		if file := readFile(path, f.diags); file != nil {
+			file.parse(f.diags)
+			files = append(files, file)
+		}
+	}
+	for _, file := range files {
+		if file.body == nil {
+			continue
+		}
+		for _, b := range file.body.Blocks {
+			f.diags.problem("A block among values", "A file of values has lines of the form name = value only.", b.TypeRange.Ptr())
+		}
+		for _, a := range sortedAttrs(file.body) {
+			if !names[a.Name] {
+				f.diags.problem("Unknown variable", fmt.Sprintf("There is no variable %q.%s", a.Name, suggest(a.Name, known)), a.NameRange.Ptr())
+				continue
+			}
+			if v, ok := f.eval(a.Expr, &hcl.EvalContext{Functions: f.functions}); ok {
+				values[a.Name] = given{value: v, at: a.Expr.Range().Ptr(), from: file.name}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.src.Vars)) {
+		if !names[name] {
+			f.diags.problem("Unknown variable", fmt.Sprintf("-var %s=…: there is no variable %q.%s", name, name, suggest(name, known)), nil)
+			continue
+		}
+		values[name] = given{text: f.src.Vars[name], from: "-var " + name}
+	}
+	return values
+}
+
+// evalVariable evaluates one block. The value is unknown when it is wrong, so
+// that what uses it is not blamed too.
+func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitive bool) {
+	name := b.Labels[0]
+	r := f.reader(b.Body, "variable "+name, &hcl.EvalContext{Functions: f.functions})
+	want := cty.DynamicPseudoType
+	if e := r.expr("type"); e != nil {
+		t, diags := typeexpr.TypeConstraint(e)
+		f.diags.hcl(diags)
+		if !diags.HasErrors() {
+			want = t
+		}
+	}
+	var description string
+	r.text("description", &description)
+	r.flag("sensitive", &sensitive)
+	def := r.expr("default")
+	validation := r.block("validation")
+	r.done()
+
+	at := b.DefRange().Ptr()
+	switch {
+	case g.from != "" && g.value != cty.NilVal:
+		v, at = g.value, g.at
+	case g.from != "":
+		if sensitive {
+			f.diags.secret(g.text)
+		}
+		v = f.fromText(g, want)
+	case def != nil:
+		at = def.Range().Ptr()
+		var ok bool
+		if v, ok = f.eval(def, r.ctx); !ok {
+			return cty.DynamicVal, sensitive
+		}
+	default:
+		f.diags.problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: -var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
+		return cty.UnknownVal(want), sensitive
+	}
+	if sensitive {
+		v = f.markSecret(v)
+	}
+	c, err := convert.Convert(v, want)
+	if err != nil {
+		if g.from != "" && g.at == nil {
+			f.diags.problem("Wrong type", fmt.Sprintf("The value of variable %q from %s: %s.", name, g.from, err), b.DefRange().Ptr())
+		} else {
+			f.diags.problem("Wrong type", fmt.Sprintf("The value of variable %q: %s.", name, err), at)
+		}
+		return cty.UnknownVal(want), sensitive
+	}
+	if validation != nil {
+		f.validate(validation, name, c)
+	}
+	return c, sensitive
+}
+
+// fromText reads a value from a flag or the environment: as it is for a string,
+// as an expression otherwise.
+func (f *Files) fromText(g given, want cty.Type) cty.Value {
+	if want == cty.String || want == cty.DynamicPseudoType {
+		return cty.StringVal(g.text)
+	}
+	if len(g.text) > maxFile || tooDeep([]byte(g.text), g.from) != nil {
+		return cty.StringVal("(too long or nested too deep)")
+	}
+	e, diags := hclsyntax.ParseExpression([]byte(g.text), g.from, hcl.InitialPos)
+	if diags.HasErrors() {
+		return cty.StringVal(g.text) // convert says what it should be
+	}
+	v, diags := e.Value(&hcl.EvalContext{Functions: f.functions})
+	if diags.HasErrors() {
+		return cty.StringVal(g.text)
+	}
+	return v
+}
+
+// validate evaluates validation { condition error_message }.
+func (f *Files) validate(r *reader, name string, v cty.Value) {
+	r.ctx = &hcl.EvalContext{Functions: f.functions, Variables: map[string]cty.Value{"var": cty.ObjectVal(map[string]cty.Value{name: v})}}
+	valid, message := true, "The value is not allowed."
+	at := r.body.SrcRange.Ptr()
+	if e := r.expr("condition"); e != nil {
+		at = e.Range().Ptr()
+	}
+	r.flag("condition", &valid)
+	r.text("error_message", &message)
+	r.done()
+	if !valid {
+		f.diags.problem(fmt.Sprintf("variable %q is not valid", name), message, at)
+	}
+}
+
+// markSecret marks a value and remembers its strings.
+func (f *Files) markSecret(v cty.Value) cty.Value {
+	plain, _ := v.UnmarkDeep()
+	_ = cty.Walk(plain, func(_ cty.Path, x cty.Value) (bool, error) {
+		if x.IsKnown() && !x.IsNull() && x.Type() == cty.String {
+			f.diags.secret(x.AsString())
+		}
+		return true, nil
+	})
+	return plain.Mark(function.Secret)
+}

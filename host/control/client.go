@@ -1,0 +1,169 @@
+package control
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"golang.org/x/net/http2"
+
+	"github.com/pluginhost/host/host/apply"
+	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/control/internal/controlpb"
+	"github.com/pluginhost/host/host/control/internal/controlpb/controlpbconnect"
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// ErrUnreachable says that no daemon answers.
+var ErrUnreachable = errors.New("no daemon answers")
+
+// Client asks a daemon. Its methods are those of Backend.
+type Client struct {
+	addr string
+	http *http.Client
+	api  controlpbconnect.ControlClient
+}
+
+// Dial returns a client for an address of the form unix:///PATH. It does not
+// connect yet.
+func Dial(addr string) (*Client, error) {
+	path, ok := strings.CutPrefix(addr, "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return nil, fmt.Errorf("%q is not the address of a daemon, such as unix:///run/host/host.sock", addr)
+	}
+	transport := &http2.Transport{AllowHTTP: true,
+		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+			d := net.Dialer{Timeout: 5 * time.Second}
+			return d.DialContext(ctx, "unix", path)
+		}}
+	c := &Client{addr: addr, http: &http.Client{Transport: transport}}
+	c.api = controlpbconnect.NewControlClient(c.http, "http://host", connect.WithReadMaxBytes(4*maxRequest))
+	return c, nil
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status implements Backend.
+func (c *Client) Status(ctx context.Context) (observe.Status, error) {
+	var s observe.Status
+	r, err := c.api.Status(ctx, connect.NewRequest(&controlpb.StatusRequest{}))
+	if err != nil {
+		return s, c.explain(err)
+	}
+	return s, fromProto(&s, r.Msg)
+}
+
+// Plugins implements Backend.
+func (c *Client) Plugins(ctx context.Context) ([]catalog.Entry, error) {
+	r, err := c.api.Plugins(ctx, connect.NewRequest(&controlpb.PluginsRequest{}))
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	var p pluginList
+	err = fromProto(&p, r.Msg)
+	return p.Plugins, err
+}
+
+// Plan implements Backend.
+func (c *Client) Plan(ctx context.Context) (apply.Result, error) {
+	var p apply.Result
+	r, err := c.api.Plan(ctx, connect.NewRequest(&controlpb.PlanRequest{}))
+	if err != nil {
+		return p, c.explain(err)
+	}
+	return p, fromProto(&p, r.Msg)
+}
+
+// Reload implements Backend.
+func (c *Client) Reload(ctx context.Context, progress func(apply.Progress)) (apply.Result, error) {
+	var result apply.Result
+	stream, err := c.api.Reload(ctx, connect.NewRequest(&controlpb.ReloadRequest{}))
+	if err != nil {
+		return result, c.explain(err)
+	}
+	defer func() { _ = stream.Close() }()
+	for stream.Receive() {
+		m := stream.Msg()
+		if m.GetProgress() != nil && progress != nil {
+			var p apply.Progress
+			if err := fromProto(&p, m.GetProgress()); err != nil {
+				return result, err
+			}
+			progress(p)
+		}
+		if m.GetResult() != nil {
+			return result, fromProto(&result, m.GetResult())
+		}
+	}
+	if err := stream.Err(); err != nil {
+		return result, c.explain(err)
+	}
+	return result, errors.New("the daemon ended before the reload did")
+}
+
+// Emit implements Backend.
+func (c *Client) Emit(ctx context.Context, e EmitRequest) (EmitResult, error) {
+	var result EmitResult
+	r, err := c.api.Emit(ctx, connect.NewRequest(&controlpb.EmitRequest{Type: e.Type, Subject: e.Subject,
+		Data: string(e.Data), TimeoutNs: int64(e.Timeout)}))
+	if err != nil {
+		return result, c.explain(err)
+	}
+	return result, fromProto(&result, r.Msg)
+}
+
+// Filter says which steps to see; the zero Filter means all.
+type Filter struct {
+	Type   string  // of the event, or how it begins: http.orders
+	Event  wire.ID // zero for all
+	Failed bool    // steps with an error only
+}
+
+// Tail passes recent steps of events and, with follow, new ones until ctx ends
+// or f fails.
+func (c *Client) Tail(ctx context.Context, backlog int, follow bool, filter Filter, f func(observe.Entry) error) error {
+	stream, err := c.api.Tail(ctx, connect.NewRequest(&controlpb.TailRequest{Backlog: uint32(backlog),
+		Type: filter.Type, Event: filter.Event.String(), Failed: filter.Failed, Follow: follow}))
+	if err != nil {
+		return c.explain(err)
+	}
+	defer func() { _ = stream.Close() }()
+	for stream.Receive() {
+		var e observe.Entry
+		if err := fromProto(&e, stream.Msg()); err != nil {
+			return err
+		}
+		if err := f(e); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return c.explain(stream.Err())
+}
+
+// explain makes an error that says what to do.
+func (c *Client) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var ce *connect.Error
+	if !errors.As(err, &ce) {
+		return err
+	}
+	var op *net.OpError
+	if errors.As(err, &op) || ce.Code() == connect.CodeUnavailable && !connect.IsWireError(err) {
+		return fmt.Errorf("%w at %s: start one with host run", ErrUnreachable, c.addr)
+	}
+	return errors.New(ce.Message())
+}

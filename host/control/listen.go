@@ -1,0 +1,138 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxPath is the length of a unix socket's path that every system call takes.
+const maxPath = 107
+
+// Listen makes the socket in its private directory. It refuses a directory that
+// is not private, and a path at which another daemon answers; a socket that
+// nobody answers on is replaced.
+func (s *Server) Listen(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("control socket: %w; host { state_dir } or --state-dir names another place", err)
+	}
+	if err := private(dir); err != nil {
+		return err
+	}
+	if len(path) > maxPath {
+		return fmt.Errorf("the path of the control socket has %d bytes, at most %d are possible: %s; choose a shorter state_dir", len(path), maxPath, path)
+	}
+	if err := removeStale(path); err != nil {
+		return err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return fmt.Errorf("control socket: %w", err)
+	}
+	s.listener, s.path = &checked{UnixListener: l, server: s}, path
+	return nil
+}
+
+// Close removes the socket of a server that does not run.
+func (s *Server) Close() error {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Close()
+}
+
+// private checks that only the daemon's user, or root, can reach into dir.
+func private(dir string) error {
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	uid := st.Sys().(*syscall.Stat_t).Uid
+	switch {
+	case st.Mode()&os.ModeSymlink != 0:
+		return fmt.Errorf("%s is a symbolic link; the control socket needs a directory of its own", dir)
+	case int(uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d, not to the daemon's user %d", dir, uid, os.Geteuid())
+	case st.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s is open to others (mode %04o): chmod 700 %s", dir, st.Mode().Perm(), dir)
+	}
+	return nil
+}
+
+// removeStale removes a socket that nobody answers on.
+func removeStale(path string) error {
+	st, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	if st.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is in the way of the control socket and is not a socket: remove it", path)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err == nil {
+		defer func() { _ = c.Close() }()
+		other := "another daemon"
+		if cred, err := peer(c.(*net.UnixConn)); err == nil {
+			other = fmt.Sprintf("another daemon (pid %d)", cred.Pid)
+		}
+		return fmt.Errorf("%s uses this state directory: it answers at %s; stop it, or choose another --state-dir", other, path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("control socket: %w", err)
+	}
+	return nil
+}
+
+// checked accepts connections of the daemon's own user and of root only.
+type checked struct {
+	*net.UnixListener
+	server *Server
+}
+
+// Accept implements net.Listener.
+func (l *checked) Accept() (net.Conn, error) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		cred, err := peer(c)
+		if err == nil && (cred.Uid == 0 || int(cred.Uid) == os.Geteuid()) {
+			return c, nil
+		}
+		l.server.log.Warn("a connection of another user was refused", "peer", cred, "error", err)
+		_ = c.Close()
+	}
+}
+
+// peer returns who is at the other end. The pid may have been reused since.
+func peer(c *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var cred *unix.Ucred
+	var cerr error
+	if err := raw.Control(func(fd uintptr) { cred, cerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return nil, err
+	}
+	return cred, cerr
+}
