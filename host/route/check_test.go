@@ -19,7 +19,7 @@ func (r *Router) check() error {
 			fault("%s: the ledger does not balance: %+v", what, c)
 		}
 	}
-	balance("events", r.counts)
+	balance("events", r.book.Counts)
 	if len(r.dirty) > 0 || len(r.later) > 0 {
 		fault("%d targets and %d calls were left undone", len(r.dirty), len(r.later))
 	}
@@ -37,7 +37,7 @@ func (r *Router) check() error {
 			fault("%s: its inbox is stopped", t.address)
 		}
 		for _, rt := range t.routes {
-			balance(rt.name, rt.counts)
+			balance(rt.name, rt.book.Counts)
 			waiting := 0
 			for n := rt.waiting.Head(); n != nil; n = n.Next() {
 				waiting++
@@ -65,8 +65,8 @@ func (r *Router) check() error {
 			if parkedHere > 0 && waiting < max(rt.policy.Queue, 1) {
 				fault("%s: %d are parked although there is room", rt.name, parkedHere)
 			}
-			if rt.counts.Pending != uint64(waiting+rt.inflight) {
-				fault("%s: %d pending, but %d queued and %d in flight", rt.name, rt.counts.Pending, waiting, rt.inflight)
+			if rt.book.Pending != uint64(waiting+rt.inflight) {
+				fault("%s: %d pending, but %d queued and %d in flight", rt.name, rt.book.Pending, waiting, rt.inflight)
 			}
 			if t.inbox != nil && t.inbox.open() && rt.runnable() {
 				fault("%s: something is ready and there is credit", rt.name)
@@ -112,8 +112,8 @@ func (r *Router) check() error {
 			parkedEvents[ev.src]++
 		}
 	}
-	if uint64(pending) != r.counts.Pending {
-		fault("%d events are pending, %d counted", pending, r.counts.Pending)
+	if uint64(pending) != r.book.Pending {
+		fault("%d events are pending, %d counted", pending, r.book.Pending)
 	}
 	for s, n := range parkedEvents {
 		if s.parked != n {

@@ -59,6 +59,9 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%s: %s", name, got)
 			}
 		}
+		if c, _ := g.r.Counts(); c.Accepted != 3 || c.Rejected != 3 { // what names no event is in no ledger
+			t.Errorf("%+v", c)
+		}
 	})
 }
 

@@ -1,13 +1,14 @@
 package route
 
 import (
-	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/book"
+	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/letter"
 	"github.com/pluginhost/host/host/route/internal/line"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -52,16 +53,6 @@ func (d *delivery) begin(ev *event, rt *route) {
 	d.Init(d, ev.Subject)
 }
 
-// ending is the column of the ledger in which a delivery ends.
-type ending uint8
-
-const (
-	resolved ending = iota
-	failed          // for good: to the dead letters if there are any
-	rejected        // for good, without dead letter
-	dropped
-)
-
 // leave takes a delivery out of whatever its state put it into.
 func (r *Router) leave(d *delivery) {
 	rt := d.route
@@ -86,8 +77,19 @@ func (r *Router) leave(d *delivery) {
 	}
 }
 
+// fail ends a delivery for good, without success: with a dead letter if its
+// route wants one and host is there to carry it.
+func (r *Router) fail(d *delivery, err *wire.Error, now clock.Instant) {
+	how := book.Rejected
+	if d.route.letters != nil && d.state != parked && !r.closed {
+		how = book.Dead
+		r.deadLetter(d, err, now)
+	}
+	r.finish(d, how, nil, err, now)
+}
+
 // finish ends a delivery. value and err are the promise's if it waits for it.
-func (r *Router) finish(d *delivery, how ending, value []byte, err *wire.Error, now instant) {
+func (r *Router) finish(d *delivery, how book.Ending, value []byte, err *wire.Error, now clock.Instant) {
 	rt, ev := d.route, d.ev
 	taken := d.state != parked // else it is in no ledger of its route
 	r.leave(d)
@@ -97,28 +99,17 @@ func (r *Router) finish(d *delivery, how ending, value []byte, err *wire.Error, 
 	}
 	rt.waiting.Done(&d.Waiter)
 	r.stir(rt)
-	if how == failed && rt.letters == nil {
-		how = rejected
+	if taken {
+		rt.book.End(how)
 	}
 	step := observe.Settled
-	if taken {
-		rt.counts.Pending--
-		switch how {
-		case resolved:
-			rt.counts.Resolved++
-		case failed:
-			rt.counts.Dead++
-			r.deadLetter(d, err, now)
-			step = observe.DeadLettered
-		case rejected:
-			rt.counts.Rejected++
-			if rt.owner != nil {
-				r.lostLetter(d, err)
-			}
-		case dropped:
-			rt.counts.Dropped++
-			step = observe.Dropped
-		}
+	switch {
+	case how == book.Dead:
+		step = observe.DeadLettered
+	case how == book.Dropped:
+		step = observe.Dropped
+	case how == book.Rejected && rt.owner != nil:
+		r.lostLetter(d, err)
 	}
 	r.record(step, ev, d, err, now)
 	r.answered(d, value, err, now)
@@ -141,15 +132,15 @@ func (d *delivery) used() int { return int(d.attempt - d.spared) }
 // retry gives up the current attempt after a failure: the delivery waits for
 // its next one, or is finished with err when there is none. at once is for a
 // failure that was not the handler's answer.
-func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now instant) {
+func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now clock.Instant) {
 	rt, ev := d.route, d.ev
 	d.remember(err, now)
-	var pause time.Duration
-	if !atOnce {
-		pause = rt.pause(d.used())
+	pause := clock.Pause(rt.policy.Backoff, rt.policy.MaxBackoff, d.used())
+	if atOnce {
+		pause = 0
 	}
-	if !err.Retryable || d.used() >= max(rt.policy.Attempts, 1) || ev.deadline != 0 && now.mono+int64(pause) >= ev.deadline {
-		r.finish(d, failed, nil, err, now)
+	if !err.Retryable || d.used() >= max(rt.policy.Attempts, 1) || ev.deadline != 0 && now.Mono+int64(pause) >= ev.deadline {
+		r.fail(d, err, now)
 		return
 	}
 	r.again(d, err, pause, now)
@@ -157,51 +148,36 @@ func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now instant) {
 
 // again queues a delivery whose attempt was given up, before those that came
 // later, for whoever is attached after the pause.
-func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now instant) {
+func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now clock.Instant) {
 	rt := d.route
 	if hopeless := rt.hopeless(); hopeless != nil {
-		r.finish(d, failed, nil, hopeless, now)
+		r.fail(d, hopeless, now)
 		return
 	}
 	r.leave(d)
-	rt.counts.Retries++
-	r.counts.Retries++
+	rt.book.Retries++
+	r.book.Retries++
 	r.record(observe.Retrying, d.ev, d, err, now)
 	d.state = queued
 	rt.waiting.Return(&d.Waiter, pause > 0)
 	if pause > 0 {
-		r.arm(d, now.mono+int64(pause))
+		r.arm(d, now.Mono+int64(pause))
 		return
 	}
 	r.arm(d, d.ev.deadline)
 	r.stir(rt)
 }
 
-// pause returns how long to wait after n attempts: it doubles, up to the
-// route's bound, and half of it is random so that failures do not march in step.
-func (rt *route) pause(n int) time.Duration {
-	p := rt.policy.Backoff << min(max(n-1, 0), 32)
-	if limit := rt.policy.MaxBackoff; limit > 0 && (p > limit || p < rt.policy.Backoff) {
-		p = limit
-	}
-	if p <= 1 {
-		return max(p, 0)
-	}
-	return p/2 + rand.N(p/2)
-}
-
 // timeout gives up an attempt that was not settled in time.
-func (r *Router) timeout(d *delivery, now instant) {
+func (r *Router) timeout(d *delivery, now clock.Instant) {
 	i := d.home
-	err := &wire.Error{Code: wire.DeadlineExceeded, Retryable: true,
-		Message: fmt.Sprintf("no answer from %s.%s within %s, attempt %d", i.a.Address, d.route.to.Name,
-			now.since(d.sent).Round(time.Millisecond), d.attempt)}
+	err := reason.NoAnswer(i.a.Address, d.route.to.Name, now.Since(d.sent), d.attempt)
 	_ = i.a.Outlet.Cancel(d.number, d.attempt)
 	r.retry(d, i.located(err), false, now)
 }
 
 // expire ends a delivery whose event's deadline passed while it waited.
-func (r *Router) expire(d *delivery, now instant) {
+func (r *Router) expire(d *delivery, now clock.Instant) {
 	rt := d.route
 	why := "had no credit left"
 	switch {
@@ -212,7 +188,5 @@ func (r *Router) expire(d *delivery, now instant) {
 	case rt.target.inbox == nil:
 		why = "was not running"
 	}
-	r.finish(d, failed, nil, &wire.Error{Code: wire.DeadlineExceeded, Instance: rt.target.address,
-		Message: fmt.Sprintf("the event's deadline passed after %s while %s %s",
-			now.since(d.ev.born).Round(time.Millisecond), rt.target.address, why)}, now)
+	r.fail(d, reason.Expired(rt.target.address, why, now.Since(d.ev.born)), now)
 }

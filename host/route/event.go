@@ -5,6 +5,9 @@ import (
 	"errors"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/book"
+	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -30,16 +33,21 @@ type event struct {
 	value      []byte
 	deliveries []delivery // one per matching route, in config order
 	one        [1]delivery
+	oversize   int    // bytes of data that are too many, and were not copied
 	buf        []byte // holds Data
 }
 
 // newEvent copies an event. Type and source are for the caller to set.
-func (r *Router) newEvent(s *Source, promise uint64, e *wire.Event, now instant) *event {
+func (r *Router) newEvent(s *Source, promise uint64, e *wire.Event, now clock.Instant) *event {
 	ev := r.free.Get().(*event)
 	ev.Event = *e
-	ev.buf = append(ev.buf[:0], e.Data...)
+	if len(e.Data) > wire.MaxEvent {
+		ev.oversize = len(e.Data)
+	} else {
+		ev.buf = append(ev.buf[:0], e.Data...)
+	}
 	ev.Data = ev.buf
-	ev.src, ev.promise, ev.born, ev.open = s, promise, now.mono, 1
+	ev.src, ev.promise, ev.born, ev.open = s, promise, now.Mono, 1
 	if ev.ID.IsZero() {
 		ev.ID = wire.NewID()
 	}
@@ -47,10 +55,10 @@ func (r *Router) newEvent(s *Source, promise uint64, e *wire.Event, now instant)
 		ev.Correlation = ev.ID
 	}
 	if ev.Time == 0 {
-		ev.Time = now.wall.UnixNano()
+		ev.Time = now.Wall.UnixNano()
 	}
 	if ev.Deadline != 0 {
-		ev.deadline = max(now.mono+ev.Deadline-now.wall.UnixNano(), 1)
+		ev.deadline = now.OnClock(ev.Deadline)
 	}
 	return ev
 }
@@ -71,7 +79,7 @@ func (r *Router) release(ev *event) {
 
 // accept says that every matching route has taken the event. With nothing to
 // wait for that settles the promise.
-func (r *Router) accept(ev *event, now instant) {
+func (r *Router) accept(ev *event, now clock.Instant) {
 	ev.accepted = true
 	if ev.waited {
 		ev.src.parked--
@@ -79,8 +87,7 @@ func (r *Router) accept(ev *event, now instant) {
 	if ev.settled || ev.letter {
 		return
 	}
-	r.counts.Accepted++
-	r.counts.Pending++
+	r.book.Take()
 	if ev.src.Replier != nil {
 		_ = ev.src.Replier.Accept(ev.promise)
 	}
@@ -90,23 +97,19 @@ func (r *Router) accept(ev *event, now instant) {
 }
 
 // settleEvent settles the promise, unless it is settled.
-func (r *Router) settleEvent(ev *event, value []byte, err *wire.Error, now instant) {
+func (r *Router) settleEvent(ev *event, value []byte, err *wire.Error, now clock.Instant) {
 	if ev.settled || ev.letter {
 		return
 	}
 	ev.settled = true
-	if ev.accepted {
-		r.counts.Pending--
-	} else {
-		r.counts.Accepted++
+	if !ev.accepted {
+		r.book.Take()
 	}
-	step := observe.Resolved
-	if err == nil {
-		r.counts.Resolved++
-	} else {
-		step = observe.Rejected
-		r.counts.Rejected++
+	how, step := book.Resolved, observe.Resolved
+	if err != nil {
+		how, step = book.Rejected, observe.Rejected
 	}
+	r.book.End(how)
 	r.record(step, ev, nil, err, now)
 	r.reply(ev.src, ev.promise, value, err)
 }
@@ -119,15 +122,14 @@ func (r *Router) reply(s *Source, promise uint64, value []byte, err *wire.Error)
 	}
 	r.settle = wire.Settle{Ref: promise, Value: value, Err: err}
 	if e := s.Replier.Settle(&r.settle); errors.Is(e, wire.ErrTooLarge) {
-		r.settle = wire.Settle{Ref: promise, Err: &wire.Error{Code: wire.Internal,
-			Message: "the event was settled, but the outcome is " + wire.ErrTooLarge.Error()}}
+		r.settle = wire.Settle{Ref: promise, Err: reason.LostOutcome(e)}
 		_ = s.Replier.Settle(&r.settle)
 	}
 	r.settle = wire.Settle{}
 }
 
 // answered notes that a delivery the promise may wait for was finished.
-func (r *Router) answered(d *delivery, value []byte, err *wire.Error, now instant) {
+func (r *Router) answered(d *delivery, value []byte, err *wire.Error, now clock.Instant) {
 	ev := d.ev
 	if !d.await {
 		return
@@ -147,13 +149,13 @@ func (r *Router) answered(d *delivery, value []byte, err *wire.Error, now instan
 }
 
 // record stores a step in the life of an event, and of a delivery if there is one.
-func (r *Router) record(step observe.Step, ev *event, d *delivery, err *wire.Error, now instant) {
+func (r *Router) record(step observe.Step, ev *event, d *delivery, err *wire.Error, now clock.Instant) {
 	if r.rec == nil {
 		return
 	}
-	e := observe.Entry{Time: now.wall, Step: step, Event: ev.ID, Type: ev.Type, Subject: ev.Subject, Err: err}
+	e := observe.Entry{Time: now.Wall, Step: step, Event: ev.ID, Type: ev.Type, Subject: ev.Subject, Err: err}
 	if step != observe.Emitted {
-		e.Elapsed = now.since(ev.born)
+		e.Elapsed = now.Since(ev.born)
 	}
 	if d != nil {
 		e.Route, e.Instance, e.Attempt = d.route.name, d.route.target.address, d.attempt

@@ -2,10 +2,12 @@ package route
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
 	"slices"
 
+	"github.com/pluginhost/host/host/route/internal/book"
 	"github.com/pluginhost/host/host/route/internal/number"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -28,11 +30,8 @@ type Attachment struct {
 	Outlet     Outlet
 }
 
-// Limits of what an instance can ask for.
-const (
-	maxCredit   = 1 << 20
-	maxInFlight = 1 << 16
-)
+// What an instance can ask for at most.
+const maxCredit, maxInFlight = 1 << 20, 1 << 16
 
 // Inbox is the router's side of an attached instance. Its methods may be
 // called from any goroutine and do not block. Deliveries are numbered from 1
@@ -57,7 +56,7 @@ type Inbox struct {
 // the same address gets nothing new, and settles what it has until its Inbox is
 // closed.
 func (r *Router) Attach(a Attachment) *Inbox {
-	now := r.now()
+	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.unlock(now)
 	t := r.target(a.Address)
@@ -77,7 +76,7 @@ func (r *Router) Attach(a Attachment) *Inbox {
 
 // open reports whether one more delivery may be handed out.
 func (i *Inbox) open() bool {
-	return i.credit > 0 && !i.stopped && !i.broken && i.inflight < maxInFlight
+	return i.credit > 0 && i.inflight < maxInFlight && !i.stopped && !i.broken
 }
 
 // Credit allows n more deliveries, up to a million at a time.
@@ -85,12 +84,12 @@ func (i *Inbox) Credit(n uint32) {
 	r := i.r
 	r.mu.Lock()
 	i.credit = min(i.credit+int(n), maxCredit)
-	if i.target.first == nil || i.target.inbox != i { // nothing waits for it
+	if i.target.ring.Empty() || i.target.inbox != i { // nothing waits for it
 		r.mu.Unlock()
 		return
 	}
 	r.soil(i.target)
-	r.unlock(r.now())
+	r.unlock(r.clock.Now())
 }
 
 // Settle takes the outcome of a delivery, and copies what it keeps of s but
@@ -99,7 +98,7 @@ func (i *Inbox) Credit(n uint32) {
 // connection.
 func (i *Inbox) Settle(s *wire.Settle) error {
 	r := i.r
-	now := r.now()
+	now := r.clock.Now()
 	r.mu.Lock()
 	d, rt := i.numbers.Find(s.Ref)
 	if d == nil || i.closed || d.state != inFlight || d.attempt != s.Attempt {
@@ -115,10 +114,9 @@ func (i *Inbox) Settle(s *wire.Settle) error {
 		}
 		r.retry(d, err, false, now)
 	case len(s.Value) > wire.MaxEvent:
-		r.finish(d, failed, nil, i.located(&wire.Error{Code: wire.Internal,
-			Message: fmt.Sprintf("the value has %d bytes, the limit is %d", len(s.Value), wire.MaxEvent)}), now)
+		r.fail(d, i.located(reason.ValueTooLarge(len(s.Value))), now)
 	default:
-		r.finish(d, resolved, s.Value, nil, now)
+		r.finish(d, book.Resolved, s.Value, nil, now)
 	}
 	r.unlock(now)
 	return nil
@@ -126,16 +124,14 @@ func (i *Inbox) Settle(s *wire.Settle) error {
 
 // late counts a settle that nobody wants and says why.
 func (i *Inbox) late(s *wire.Settle, d *delivery, rt *route) *wire.Error {
-	i.r.counts.Late++
+	i.r.book.Late++
 	if rt != nil {
-		rt.counts.Late++
+		rt.book.Late++
 	}
 	if d == nil && !i.closed && !i.stopped {
-		return &wire.Error{Code: wire.FailedPrecondition, Reason: wire.ReasonAlreadySettled, Instance: i.a.Address,
-			Message: fmt.Sprintf("delivery %d was settled before", s.Ref)}
+		return reason.AlreadySettled(i.a.Address, s.Ref)
 	}
-	return &wire.Error{Code: wire.Aborted, Reason: wire.ReasonStaleAttempt, Instance: i.a.Address,
-		Message: fmt.Sprintf("attempt %d of delivery %d was given up", s.Attempt, s.Ref)}
+	return reason.StaleAttempt(i.a.Address, s.Ref, s.Attempt)
 }
 
 // located returns a copy of err that says where it arose.
@@ -173,13 +169,13 @@ func (i *Inbox) stop() {
 	i.r.swept = false
 }
 
-// Close ends the inbox: what is in flight is given up with reason, which is
-// retried by its route's policy when reason is retryable, at once and before
-// what came later. With reason draining that is no failure and costs no
-// attempt. A nil reason is a crash. Safe to call twice.
-func (i *Inbox) Close(reason *wire.Error) {
+// Close ends the inbox: what is in flight is given up for the reason why,
+// and retried by its route's policy when that is retryable, at once and before
+// what came later. When its Reason is draining that is no failure and costs no
+// attempt. A nil why is a crash. Safe to call twice.
+func (i *Inbox) Close(why *wire.Error) {
 	r := i.r
-	now := r.now()
+	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.unlock(now)
 	if i.closed {
@@ -188,11 +184,10 @@ func (i *Inbox) Close(reason *wire.Error) {
 	i.closed = true
 	i.stop()
 	delete(r.inboxes, i)
-	if reason == nil {
-		reason = &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonCrashed, Retryable: true,
-			Message: "the plugin process ended"}
+	if why == nil {
+		why = reason.Crashed()
 	}
-	err := i.located(reason)
+	err := i.located(why)
 	given := i.inFlight()
 	slices.Reverse(given) // each goes to the front
 	for _, d := range given {
@@ -211,8 +206,7 @@ func (i *Inbox) Close(reason *wire.Error) {
 
 // inFlight returns what is in flight, in the order in which it was taken.
 func (i *Inbox) inFlight() []*delivery {
-	all := i.numbers.All()
-	all = slices.DeleteFunc(all, func(d *delivery) bool { return d.state != inFlight })
-	slices.SortFunc(all, func(a, b *delivery) int { return int(int64(a.seq - b.seq)) })
+	all := slices.DeleteFunc(i.numbers.All(), func(d *delivery) bool { return d.state != inFlight })
+	slices.SortFunc(all, func(a, b *delivery) int { return cmp.Compare(a.seq, b.seq) })
 	return all
 }

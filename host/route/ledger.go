@@ -18,7 +18,7 @@ func (r *Router) Counts() (observe.Counts, []observe.Route) {
 	routes := make([]observe.Route, 0, len(r.live))
 	for _, rt := range r.live {
 		routes = append(routes, rt.state())
-		if l := rt.letters; l != nil && l.counts.Accepted > 0 {
+		if l := rt.letters; l != nil && l.book.Accepted > 0 {
 			routes = append(routes, l.state())
 		}
 	}
@@ -31,12 +31,12 @@ func (r *Router) Counts() (observe.Counts, []observe.Route) {
 		}
 	}
 	slices.SortFunc(routes[live:], func(a, b observe.Route) int { return strings.Compare(a.Name, b.Name) })
-	return r.counts, routes
+	return r.book.Counts, routes
 }
 
 func (rt *route) state() observe.Route {
 	s := observe.Route{Name: rt.name, From: rt.from, To: rt.to.Instance + "." + rt.to.Name,
-		Queued: rt.waiting.Len(), InFlight: rt.inflight, Counts: rt.counts}
+		Queued: rt.waiting.Len(), InFlight: rt.inflight, Counts: rt.book.Counts}
 	if rt.retired {
 		s.Name += " (old)"
 	}
@@ -48,15 +48,10 @@ func (rt *route) state() observe.Route {
 func (r *Router) Queued(address string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := r.targets[address]
-	if t == nil {
-		return 0
-	}
 	n := 0
-	for _, rt := range t.routes {
-		n += rt.waiting.Len()
-		for p := rt.parked.Head(); p != nil; p = p.Next() {
-			n++
+	if t := r.targets[address]; t != nil {
+		for _, rt := range t.routes {
+			n += rt.waiting.Len() + rt.parked.Len()
 		}
 	}
 	return n

@@ -2,6 +2,7 @@ package route
 
 import (
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/letter"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -10,20 +11,20 @@ import (
 const remembered = 16
 
 // remember keeps a failed attempt for the dead letter, where there may be one.
-func (d *delivery) remember(err *wire.Error, now instant) {
+func (d *delivery) remember(err *wire.Error, now clock.Instant) {
 	if d.route.letters == nil {
 		return
 	}
 	if len(d.history) == remembered {
 		d.history = append(d.history[:0], d.history[1:]...)
 	}
-	d.history = append(d.history, letter.Failure{Attempt: d.attempt, Time: now.wall, Error: err})
+	d.history = append(d.history, letter.Failure{Attempt: d.attempt, Time: now.Wall, Error: err})
 }
 
 // deadLetter queues the letter that tells of a delivery that failed for good.
 // It is a delivery of its own to another action, under the route's policy but
 // for order, deadline and dead letter; nobody waits for it.
-func (r *Router) deadLetter(d *delivery, err *wire.Error, now instant) {
+func (r *Router) deadLetter(d *delivery, err *wire.Error, now clock.Instant) {
 	ev, rt := d.ev, d.route.letters
 	e := r.newEvent(ev.src, 0, &ev.Event, now)
 	e.Deadline, e.deadline = 0, 0
@@ -32,12 +33,7 @@ func (r *Router) deadLetter(d *delivery, err *wire.Error, now instant) {
 	l := &e.deliveries[0]
 	l.begin(e, rt)
 	l.hasInput = true
-	var bad error
-	if l.input, bad = letter.Write(&ev.Event, d.route.name, err, d.history); bad != nil {
-		l.fault = &wire.Error{Code: wire.Internal, Message: "the dead letter cannot be written: " + bad.Error()}
-	} else if len(l.input) > wire.MaxEvent {
-		l.fault = &wire.Error{Code: wire.Internal, Message: "the dead letter is larger than an input may be"}
-	}
+	l.input, l.fault = letter.Write(&ev.Event, d.route.name, err, d.history)
 	e.open++
 	r.open++
 	r.offer(l, now)

@@ -1,12 +1,13 @@
 package route
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/pluginhost/host/host/config"
-	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/book"
+	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/line"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -21,7 +22,7 @@ const (
 // it was made for as long as something waits in it or is in flight.
 type route struct {
 	name    string
-	text    string
+	id      string // equal ones are equal routes
 	from    string
 	to      config.Endpoint
 	policy  config.Delivery
@@ -36,13 +37,13 @@ type route struct {
 	flight   line.List[delivery] // in flight, by the end of their attempts; see Router.limit
 	inflight int
 
-	active bool   // in the target's ring
-	next   *route // there
-	counts observe.Counts
+	active bool // in the target's ring
+	turn   line.Node[route]
+	book   book.Book
 }
 
 func (r *Router) newRoute(c *config.Route) *route {
-	rt := &route{name: c.Name, text: c.Text, to: c.To, policy: c.Delivery, target: r.target(c.To.Instance)}
+	rt := &route{name: c.Name, id: c.Name + "\x00" + c.Text, to: c.To, policy: c.Delivery, target: r.target(c.To.Instance)}
 	var from []string
 	for _, f := range c.From {
 		from = append(from, f.Instance+"."+f.Name)
@@ -90,24 +91,23 @@ func (rt *route) runnable() bool {
 }
 
 // offer gives a delivery to its route, which takes it or finishes it.
-func (r *Router) offer(d *delivery, now instant) {
+func (r *Router) offer(d *delivery, now clock.Instant) {
 	rt := d.route
-	rt.counts.Accepted++
-	rt.counts.Pending++
+	rt.book.Take()
 	switch {
 	case d.fault != nil:
 	case rt.hopeless() != nil:
 		d.fault = rt.hopeless()
 	case rt.room() || rt.blocks():
 	case rt.policy.Overflow == overflowDropOldest && rt.waiting.Oldest() != nil:
-		r.finish(rt.waiting.Oldest(), dropped, nil, rt.full("dropped as the oldest"), now)
+		r.finish(rt.waiting.Oldest(), book.Dropped, nil, reason.QueueFull("dropped as the oldest", rt.name, rt.waiting.Len()), now)
 	default:
-		d.fault = rt.full("refused")
-		r.finish(d, rejected, nil, d.fault, now)
+		d.fault = reason.QueueFull("refused", rt.name, rt.waiting.Len())
+		r.finish(d, book.Rejected, nil, d.fault, now)
 		return
 	}
 	if d.fault != nil {
-		r.finish(d, failed, nil, d.fault, now)
+		r.fail(d, d.fault, now)
 		return
 	}
 	r.seq++
@@ -126,19 +126,13 @@ func (rt *route) hopeless() *wire.Error {
 		return t.gone
 	}
 	if rt.retired && t.inbox != nil && rt.action < 0 {
-		return &wire.Error{Code: wire.Unavailable, Instance: t.address, Version: t.inbox.a.Version,
-			Message: "the instance that took over has no action " + rt.to.Name}
+		return reason.NoAction(t.address, t.inbox.a.Version, rt.to.Name)
 	}
 	return nil
 }
 
-func (rt *route) full(what string) *wire.Error {
-	return &wire.Error{Code: wire.ResourceExhausted, Reason: wire.ReasonQueueFull, Retryable: true,
-		Message: fmt.Sprintf("%s: %d deliveries wait on route %s", what, rt.waiting.Len(), rt.name)}
-}
-
 // admit takes parked deliveries while there is room.
-func (r *Router) admit(rt *route, now instant) {
+func (r *Router) admit(rt *route, now clock.Instant) {
 	for !rt.parked.Empty() && rt.waiting.Len() < max(rt.policy.Queue, 1) {
 		d := rt.parked.First()
 		rt.parked.Remove(&d.line)

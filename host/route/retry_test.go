@@ -43,19 +43,6 @@ func TestRetryBacksOff(t *testing.T) {
 	})
 }
 
-func TestPauseIsBounded(t *testing.T) {
-	rt := &route{policy: config.Delivery{Backoff: 100 * time.Millisecond, MaxBackoff: 10 * time.Second}}
-	for n := range 1000 {
-		if p := rt.pause(n); p < 50*time.Millisecond || p > 10*time.Second {
-			t.Fatalf("pause %d is %s", n, p)
-		}
-	}
-	rt.policy = config.Delivery{}
-	if p := rt.pause(3); p != 0 {
-		t.Errorf("pause without backoff: %s", p)
-	}
-}
-
 func TestNotRetryable(t *testing.T) {
 	bubble(t, func(t *testing.T, g *rig) {
 		g.r.Swap([]config.Route{routeTo("r", "b")})
@@ -189,6 +176,26 @@ func TestDrainingCostsNoAttempt(t *testing.T) {
 		a.want(moved, "= new")
 		_ = next.resolve(got[0], "new")
 		a.want(later, "= new")
+	})
+}
+
+func TestAttemptsAfterDraining(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		g.r.Swap([]config.Route{routeTo("r", "b", func(d *config.Delivery) { d.Attempts, d.Backoff = 2, 0 })})
+		a := g.source("a", "said")
+		p := a.emit("1")
+		for range 3 {
+			b := g.attach("b", 1)
+			b.one(t)
+			b.Close(&wire.Error{Code: wire.Unavailable, Reason: wire.ReasonDraining})
+		}
+		b := g.attach("b", 2)
+		_ = b.fail(b.one(t), wire.Unavailable, true)
+		a.want(p, "accepted")
+		_ = b.fail(b.one(t), wire.Unavailable, true)
+		if e := a.error(p); e.Code != wire.Unavailable {
+			t.Error(e)
+		}
 	})
 }
 

@@ -2,11 +2,11 @@ package route
 
 import (
 	"encoding/json"
-	"fmt"
-	"time"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/match"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -38,31 +38,19 @@ type Source struct {
 // of one source; more are rejected as ResourceExhausted. The outcome goes to
 // the Replier: an Accept and a Settle, or a Settle alone.
 func (r *Router) Emit(s *Source, e *wire.Emit) {
-	now := r.now()
-	if int64(e.Type) >= int64(len(s.Events)) {
-		r.refuse(s, e.Promise, &wire.Error{Code: wire.InvalidArgument,
-			Message: fmt.Sprintf("%s emitted event number %d, its manifest has %d events", s.Address, e.Type, len(s.Events))})
-		return
-	}
-	if len(e.Event.Data) > wire.MaxEvent {
-		r.refuse(s, e.Promise, &wire.Error{Code: wire.InvalidArgument,
-			Message: fmt.Sprintf("the data of %s.%s has %d bytes, the limit is %d; pass a reference to it instead",
-				s.Address, s.Events[e.Type], len(e.Event.Data), wire.MaxEvent)})
+	now := r.clock.Now()
+	if int64(e.Type) >= int64(len(s.Events)) { // not an event: no ledger knows of it
+		r.mu.Lock()
+		r.reply(s, e.Promise, nil, reason.NoSuchEvent(s.Address, e.Type, len(s.Events)))
+		r.mu.Unlock()
 		return
 	}
 	r.emit(r.newEvent(s, e.Promise, &e.Event, now), int(e.Type), now)
 }
 
-// refuse answers something that is not an event; no ledger knows of it.
-func (r *Router) refuse(s *Source, promise uint64, err *wire.Error) {
-	r.mu.Lock()
-	r.reply(s, promise, nil, err)
-	r.mu.Unlock()
-}
-
 // emit matches an event and hands it to its routes, again when the table was
 // swapped in between.
-func (r *Router) emit(ev *event, index int, now instant) {
+func (r *Router) emit(ev *event, index int, now clock.Instant) {
 	for told := false; ; told = true {
 		v := r.table.Load().Look(&ev.src.cache, r.node, ev.src.Address, ev.src.Events)
 		out := &v.Events[index]
@@ -70,7 +58,9 @@ func (r *Router) emit(ev *event, index int, now instant) {
 		if !told {
 			r.record(observe.Emitted, ev, nil, nil, now)
 		}
-		r.match(ev, out.Entries, now)
+		if ev.oversize == 0 {
+			r.match(ev, out.Entries, now)
+		}
 		r.mu.Lock()
 		if r.table.Load() != v.Table {
 			r.mu.Unlock()
@@ -93,7 +83,7 @@ func (r *Router) emit(ev *event, index int, now instant) {
 
 // match makes a delivery for each route whose when holds. It runs without the
 // lock, since expressions are slow.
-func (r *Router) match(ev *event, entries []match.Entry[route], now instant) {
+func (r *Router) match(ev *event, entries []match.Entry[route], now clock.Instant) {
 	ev.awaiting = 0
 	ev.deliveries = ev.one[:0]
 	if len(entries) > 1 {
@@ -117,30 +107,31 @@ func (r *Router) match(ev *event, entries []match.Entry[route], now instant) {
 }
 
 // refusal returns why an event goes to none of its routes, or nil.
-func (r *Router) refusal(ev *event, now instant) *wire.Error {
+func (r *Router) refusal(ev *event, now clock.Instant) *wire.Error {
 	switch {
 	case r.closed:
-		return shutdown()
+		return reason.Shutdown()
+	case ev.oversize > 0:
+		return reason.TooLarge(ev.Type, ev.oversize)
 	case len(ev.deliveries) == 0:
-		return &wire.Error{Code: wire.NotFound, Reason: wire.ReasonUnrouted,
-			Message: "no route takes " + ev.Type + "; host events tail shows which were asked"}
-	case ev.deadline != 0 && ev.deadline <= now.mono:
-		return &wire.Error{Code: wire.DeadlineExceeded, Message: "the deadline of " + ev.Type + " had passed when it was emitted"}
-	case ev.waited && ev.src.parked >= wire.EmitWindow:
-		return &wire.Error{Code: wire.ResourceExhausted, Reason: wire.ReasonQueueFull, Retryable: true,
-			Message: fmt.Sprintf("%d events of %s wait for room already; wait for Accepted before emitting more", wire.EmitWindow, ev.src.Address)}
+		return reason.Unrouted(ev.Type)
+	case ev.deadline != 0 && ev.deadline <= now.Mono:
+		return reason.EmittedLate(ev.Type)
+	case ev.parked > 0 && ev.src.parked >= wire.EmitWindow:
+		return reason.WindowFull(ev.src.Address)
 	}
 	return nil
 }
 
 // place gives a matched event to its routes, or turns it away.
-func (r *Router) place(ev *event, now instant) {
+func (r *Router) place(ev *event, now clock.Instant) {
 	if len(ev.deliveries) == 0 && ev.src.Replier == nil && ev.src.Address == hostAddress {
 		return // what host says of itself is often of no interest
 	}
 	for n := range ev.deliveries {
 		if d := &ev.deliveries[n]; d.fault == nil && d.route.blocks() && !d.route.room() {
-			ev.waited = true
+			d.state = parked
+			ev.parked++
 		}
 	}
 	if err := r.refusal(ev, now); err != nil {
@@ -148,25 +139,22 @@ func (r *Router) place(ev *event, now instant) {
 		r.settleEvent(ev, nil, err, now)
 		return
 	}
-	if ev.waited {
+	if ev.parked > 0 {
+		ev.waited = true
 		ev.src.parked++
 	}
 	r.open += len(ev.deliveries)
 	ev.open += len(ev.deliveries)
-	for n := range ev.deliveries {
-		if d := &ev.deliveries[n]; d.fault == nil && d.route.blocks() && !d.route.room() {
-			d.state = parked
-			ev.parked++
-			d.route.parked.PushBack(&d.line)
-		}
-	}
 	var refusal *wire.Error
 	for n := range ev.deliveries {
-		if d := &ev.deliveries[n]; d.state != parked {
-			r.offer(d, now)
-			if d.fault != nil && refusal == nil {
-				refusal = d.fault
-			}
+		d := &ev.deliveries[n]
+		if d.state == parked {
+			d.route.parked.PushBack(&d.line)
+			continue
+		}
+		r.offer(d, now)
+		if refusal == nil {
+			refusal = d.fault
 		}
 	}
 	if ev.open == 1 { // nobody took it, awaited or not
@@ -185,15 +173,7 @@ func (r *Router) EmitHost(name string, data any) {
 		r.log.Error("cannot emit an event of the host", "event", name, "error", err)
 		return
 	}
-	now := r.now()
-	r.mu.Lock()
-	s := r.hosts[name]
-	if s == nil {
-		s = &Source{Address: hostAddress, Events: []string{name}}
-		r.hosts[name] = s
-	}
-	r.mu.Unlock()
+	now := r.clock.Now()
+	s := &Source{Address: hostAddress, Events: []string{name}}
 	r.emit(r.newEvent(s, 0, &wire.Event{Data: b}, now), 0, now)
 }
-
-func (i instant) since(mono int64) time.Duration { return time.Duration(i.mono - mono) }

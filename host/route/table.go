@@ -5,6 +5,7 @@ import (
 
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/route/internal/match"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -13,14 +14,14 @@ import (
 // in a removed or changed route is still delivered under the old policy, to
 // the instance that is attached at its address then.
 func (r *Router) Swap(routes []config.Route) {
-	now := r.now()
+	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.unlock(now)
 	known := map[string]*route{}
 	for _, t := range r.targets {
 		for _, rt := range t.routes {
 			if rt.owner == nil {
-				known[rt.name+"\x00"+rt.text] = rt
+				known[rt.id] = rt
 			}
 			rt.retired = true
 		}
@@ -63,21 +64,19 @@ func (r *Router) sweep() {
 }
 
 // Forget says that the instance at address is gone for good: what waits for it
-// is rejected as Unavailable for the given reason, and so is what comes later,
+// is rejected as Unavailable for the reason why, and so is what comes later,
 // until an instance attaches there again. What is in flight may still be settled.
-func (r *Router) Forget(address string, reason *wire.Error) {
-	now := r.now()
+func (r *Router) Forget(address string, why *wire.Error) {
+	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.unlock(now)
 	t := r.targets[address]
 	if t == nil {
 		return
 	}
-	t.gone = &wire.Error{Code: wire.Unavailable, Message: "the instance is gone"}
-	if reason != nil {
-		*t.gone = *reason
-	}
-	if t.gone.Instance == "" {
+	t.gone = reason.Gone(address)
+	if why != nil {
+		*t.gone = *why
 		t.gone.Instance = address
 	}
 	for _, rt := range t.routes {

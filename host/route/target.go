@@ -5,6 +5,9 @@ import (
 	"slices"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/line"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -12,12 +15,11 @@ import (
 // there; what is queued stays.
 type target struct {
 	address string
-	inbox   *Inbox      // of the instance that gets what is new, or nil
-	gone    *wire.Error // why there will be no instance, or nil
-	routes  []*route    // live and retired
-	first   *route      // ring of the active routes: whose turn it is
-	last    *route
-	dirty   bool // in Router.dirty
+	inbox   *Inbox           // of the instance that gets what is new, or nil
+	gone    *wire.Error      // why there will be no instance, or nil
+	routes  []*route         // live and retired
+	ring    line.List[route] // those that have something to hand out, by turn
+	dirty   bool             // in Router.dirty
 }
 
 func (r *Router) target(address string) *target {
@@ -30,6 +32,7 @@ func (r *Router) target(address string) *target {
 }
 
 func (t *target) adopt(rt *route) {
+	rt.turn.Of = rt
 	t.routes = append(t.routes, rt)
 	t.bind(rt)
 }
@@ -47,13 +50,8 @@ func (t *target) bind(rt *route) {
 func (r *Router) stir(rt *route) {
 	t := rt.target
 	if !rt.active && rt.runnable() {
-		rt.active, rt.next = true, nil
-		if t.last == nil {
-			t.first = rt
-		} else {
-			t.last.next = rt
-		}
-		t.last = rt
+		rt.active = true
+		t.ring.PushBack(&rt.turn)
 	}
 	if rt.active {
 		r.soil(t)
@@ -70,31 +68,27 @@ func (r *Router) soil(t *target) {
 // dispatch hands out what credit allows, route by route in turn. It is a loop
 // over targets and not a recursion: a delivery that cannot be handed out is
 // finished, and that may stir others.
-func (r *Router) dispatch(now instant) {
+func (r *Router) dispatch(now clock.Instant) {
 	for len(r.dirty) > 0 {
 		t := r.dirty[len(r.dirty)-1]
 		r.dirty = r.dirty[:len(r.dirty)-1]
 		t.dirty = false
-		for t.first != nil && t.inbox != nil && t.inbox.open() {
-			rt := t.first
-			t.first = rt.next
-			if t.first == nil {
-				t.last = nil
+		for !t.ring.Empty() && t.inbox != nil && t.inbox.open() {
+			rt := t.ring.First()
+			t.ring.Remove(&rt.turn)
+			rt.active = false
+			if rt.runnable() {
+				r.handOut(rt.waiting.First(), t.inbox, now)
+				r.stir(rt)
 			}
-			rt.active, rt.next = false, nil
-			if !rt.runnable() {
-				continue
-			}
-			r.handOut(rt.waiting.First(), t.inbox, now)
-			r.stir(rt)
 		}
 	}
 }
 
 // handOut begins an attempt of a delivery at an instance.
-func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
+func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 	rt, ev := d.route, d.ev
-	if ev.deadline != 0 && ev.deadline <= now.mono {
+	if ev.deadline != 0 && ev.deadline <= now.Mono {
 		r.expire(d, now)
 		return
 	}
@@ -108,7 +102,7 @@ func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
 	}
 	d.attempt++
 	d.state = inFlight
-	d.sent = now.mono
+	d.sent = now.Mono
 	rt.inflight++
 	i.inflight++
 	i.credit--
@@ -119,14 +113,14 @@ func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
 		Event: ev.Event, Input: d.input, HasInput: d.hasInput,
 	}
 	if d.due != 0 {
-		r.deliver.Deadline = now.wall.UnixNano() + d.due - now.mono
+		r.deliver.Deadline = now.OnWall(d.due)
 	}
 	r.record(observe.Delivered, ev, d, nil, now)
 	switch err := i.a.Outlet.Deliver(&r.deliver); {
 	case err == nil:
 	case errors.Is(err, wire.ErrTooLarge):
 		i.credit++
-		r.finish(d, failed, nil, i.located(&wire.Error{Code: wire.InvalidArgument, Message: "the event is " + err.Error()}), now)
+		r.fail(d, i.located(reason.Unsendable(err)), now)
 	default:
 		i.broken = true // its Close will come and give up what is in flight
 	}
@@ -136,11 +130,11 @@ func (r *Router) handOut(d *delivery, i *Inbox, now instant) {
 
 // limit sets until when the current attempt may be settled: the route's
 // timeout, or the event's deadline when that comes first.
-func (r *Router) limit(d *delivery, now instant) {
+func (r *Router) limit(d *delivery, now clock.Instant) {
 	rt, deadline := d.route, d.ev.deadline
 	d.due = deadline
-	if t := int64(rt.policy.Timeout); t > 0 && (deadline == 0 || now.mono+t <= deadline) {
-		d.due = now.mono + t
+	if t := int64(rt.policy.Timeout); t > 0 && (deadline == 0 || now.Mono+t <= deadline) {
+		d.due = now.Mono + t
 		d.onRoute = true
 		rt.flight.PushBack(&d.line)
 		r.before(d.due)

@@ -35,11 +35,11 @@ func (r *Router) before(due int64) {
 
 // tick wakes what is due and returns how long Run sleeps, or false for ever.
 func (r *Router) tick() (time.Duration, bool) {
-	now := r.now()
+	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.unlock(now)
 	left := batch
-	for a := r.alarms.First(); left > 0 && a != nil && a.Due <= now.mono; a = r.alarms.First() {
+	for a := r.alarms.First(); left > 0 && a != nil && a.Due <= now.Mono; a = r.alarms.First() {
 		left--
 		r.alarms.Remove(a)
 		switch d := a.Of; {
@@ -57,7 +57,7 @@ func (r *Router) tick() (time.Duration, bool) {
 	for _, t := range r.targets {
 		for _, rt := range t.routes {
 			d := rt.flight.First()
-			for ; left > 0 && d != nil && d.due <= now.mono; d = rt.flight.First() {
+			for ; left > 0 && d != nil && d.due <= now.Mono; d = rt.flight.First() {
 				left--
 				r.timeout(d, now)
 			}
@@ -73,5 +73,5 @@ func (r *Router) tick() (time.Duration, bool) {
 	if next == 0 {
 		return 0, false
 	}
-	return max(time.Duration(next-now.mono), 0), true
+	return max(time.Duration(next-now.Mono), 0), true
 }

@@ -41,8 +41,8 @@ type letterEvent struct {
 	DataBase64  []byte          `json:"data_base64,omitempty"`
 }
 
-// Write returns a letter as JSON.
-func Write(ev *wire.Event, route string, err *wire.Error, attempts []Failure) ([]byte, error) {
+// Write returns a letter as JSON, or why there can be none.
+func Write(ev *wire.Event, route string, err *wire.Error, attempts []Failure) ([]byte, *wire.Error) {
 	l := letter{Route: route, Error: err, Attempts: attempts, Event: letterEvent{
 		SpecVersion: "1.0", ID: ev.ID, Type: ev.Type, Source: ev.Source, Subject: ev.Subject,
 		Time: time.Unix(0, ev.Time).UTC(), Correlation: ev.Correlation, Causation: ev.Causation,
@@ -60,5 +60,12 @@ func Write(ev *wire.Event, route string, err *wire.Error, attempts []Failure) ([
 	default:
 		l.Event.DataBase64 = ev.Data
 	}
-	return json.Marshal(l)
+	b, bad := json.Marshal(l)
+	switch {
+	case bad != nil:
+		return nil, &wire.Error{Code: wire.Internal, Message: "the dead letter cannot be written: " + bad.Error()}
+	case len(b) > wire.MaxEvent:
+		return nil, &wire.Error{Code: wire.Internal, Message: "the dead letter is larger than an input may be"}
+	}
+	return b, nil
 }

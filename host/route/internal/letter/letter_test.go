@@ -35,9 +35,9 @@ func TestWrite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := full
 			c.change(&e)
-			b, err := Write(&e, "bill", late, c.attempts)
-			if err != nil {
-				t.Fatal(err)
+			b, bad := Write(&e, "bill", late, c.attempts)
+			if bad != nil {
+				t.Fatal(bad)
 			}
 			var got bytes.Buffer
 			if err := json.Indent(&got, b, "", "  "); err != nil {
@@ -58,5 +58,16 @@ func TestWrite(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got.Bytes(), want)
 			}
 		})
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	e := wire.Event{ContentType: "application/octet-stream", Data: make([]byte, wire.MaxEvent)} // a third more as base64
+	if b, err := Write(&e, "bill", &wire.Error{}, nil); b != nil || err == nil || err.Code != wire.Internal {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	e = wire.Event{}
+	if b, err := Write(&e, "bill", &wire.Error{Details: []byte("not JSON")}, nil); b != nil || err == nil {
+		t.Errorf("%s, %v", b, err)
 	}
 }

@@ -15,7 +15,10 @@ type Node[T any] struct {
 func (n *Node[T]) Next() *Node[T] { return n.next }
 
 // List is a doubly linked list. The zero List is empty.
-type List[T any] struct{ head, tail *Node[T] }
+type List[T any] struct {
+	head, tail *Node[T]
+	n          int
+}
 
 // Head returns the first node, or nil.
 func (l *List[T]) Head() *Node[T] { return l.head }
@@ -28,11 +31,15 @@ func (l *List[T]) First() *T {
 	return l.head.Of
 }
 
+// Len returns how many stand there.
+func (l *List[T]) Len() int { return l.n }
+
 // Empty reports whether nothing stands there.
 func (l *List[T]) Empty() bool { return l.head == nil }
 
 // PushBack puts a node that is in no list at the end.
 func (l *List[T]) PushBack(n *Node[T]) {
+	l.n++
 	n.prev, n.next = l.tail, nil
 	if l.tail == nil {
 		l.head = n
@@ -44,6 +51,7 @@ func (l *List[T]) PushBack(n *Node[T]) {
 
 // PushFront puts a node that is in no list at the head.
 func (l *List[T]) PushFront(n *Node[T]) {
+	l.n++
 	n.prev, n.next = nil, l.head
 	if l.head == nil {
 		l.tail = n
@@ -55,6 +63,7 @@ func (l *List[T]) PushFront(n *Node[T]) {
 
 // Remove takes out a node of this list.
 func (l *List[T]) Remove(n *Node[T]) {
+	l.n--
 	if n.prev == nil {
 		l.head = n.next
 	} else {

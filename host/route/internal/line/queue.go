@@ -5,9 +5,8 @@ package line
 // one before is done with, also while that is out or rests. What has no key
 // waits for nobody. The zero Queue is empty and not ordered.
 type Queue[T any] struct {
-	ready List[T] // may be taken
-	all   List[T] // by age: ready, held and resting
-	n     int
+	ready List[T]            // may be taken
+	all   List[T]            // by age: ready, held and resting
 	keys  map[string]*row[T] // in use; nil when not ordered
 }
 
@@ -50,7 +49,7 @@ func (w *Waiter[T]) Resting() bool { return w.where == resting }
 func (q *Queue[T]) Order() { q.keys = map[string]*row[T]{} }
 
 // Len returns how many wait.
-func (q *Queue[T]) Len() int { return q.n }
+func (q *Queue[T]) Len() int { return q.all.n }
 
 // First returns what may be taken next, or nil.
 func (q *Queue[T]) First() *T { return q.ready.First() }
@@ -63,7 +62,6 @@ func (q *Queue[T]) Head() *Node[T] { return q.all.Head() }
 
 // Push adds a waiter at the end.
 func (q *Queue[T]) Push(w *Waiter[T]) {
-	q.n++
 	q.all.PushBack(&w.age)
 	if q.keys != nil && w.key != "" {
 		r := q.keys[w.key]
@@ -81,7 +79,6 @@ func (q *Queue[T]) Push(w *Waiter[T]) {
 // Return puts back what was taken, before all others: ready, or resting until
 // Wake. It is still its key's turn.
 func (q *Queue[T]) Return(w *Waiter[T], rest bool) {
-	q.n++
 	q.all.PushFront(&w.age)
 	w.where = resting
 	if !rest {
@@ -108,7 +105,6 @@ func (q *Queue[T]) Take(w *Waiter[T]) {
 	}
 	w.where = out
 	q.all.Remove(&w.age)
-	q.n--
 }
 
 // Done ends the turn of a waiter that is out, so that the next of its key is

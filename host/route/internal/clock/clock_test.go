@@ -1,0 +1,49 @@
+package clock
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPause(t *testing.T) {
+	for name, c := range map[string]struct {
+		base, limit time.Duration
+		n           int
+		least, most time.Duration
+	}{
+		"first":     {time.Second, 10 * time.Second, 1, 500 * time.Millisecond, time.Second},
+		"third":     {time.Second, 10 * time.Second, 3, 2 * time.Second, 4 * time.Second},
+		"bounded":   {time.Second, 10 * time.Second, 9, 5 * time.Second, 10 * time.Second},
+		"overflow":  {time.Hour, time.Hour, 1 << 30, 30 * time.Minute, time.Hour},
+		"none":      {0, time.Second, 3, 0, 0},
+		"tiny":      {1, 1, 1, 1, 1},
+		"unbounded": {time.Second, 0, 11, 512 * time.Second, 1024 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 1000 {
+				if p := Pause(c.base, c.limit, c.n); p < c.least || p > c.most {
+					t.Fatalf("%s is not within %s and %s", p, c.least, c.most)
+				}
+			}
+		})
+	}
+}
+
+func TestConversions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New()
+		time.Sleep(time.Minute)
+		now := c.Now()
+		if now.Since(1) != time.Minute {
+			t.Errorf("a minute is %s", now.Since(1))
+		}
+		wall := time.Now().Add(time.Second).UnixNano()
+		if mono := now.OnClock(wall); mono != now.Mono+int64(time.Second) || now.OnWall(mono) != wall {
+			t.Errorf("in a second is %d after %d", mono, now.Mono)
+		}
+		if mono := now.OnClock(1); mono != 1 {
+			t.Errorf("1970 is %d", mono)
+		}
+	})
+}
