@@ -10,8 +10,7 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// hostAddress is the source of the host's own events.
-const hostAddress = "host"
+const hostAddress = "host" // of the host's own events
 
 // Replier takes what the router tells the emitter of an event. The calls must
 // not block and must not call the router; errors are ignored. What s points to

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/match"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -96,6 +97,36 @@ func TestRouteAsksOncePerEvent(t *testing.T) {
 		g.source("a", "said").emit("1")
 		_ = b.resolve(b.one(t), "")
 	})
+}
+
+// An event that was matched before a swap, and takes the lock after it, goes by
+// the new table: the old route may be forgotten already.
+func TestSwapDuringEmit(t *testing.T) {
+	rec := observe.NewRecorder(100)
+	g := &rig{t: t, r: New(Options{Recorder: rec}), rec: rec}
+	a := g.source("a", "said")
+	enough := errors.New("enough")
+	for n := range 20 {
+		g.r.Swap([]config.Route{routeTo("r", "b")})
+		g.r.mu.Lock()
+		done := make(chan uint64)
+		go func() { done <- a.emit("1") }()
+		isEmitted := func(e *observe.Entry) bool { return e.Step == observe.Emitted }
+		seen := 0
+		_ = rec.Tail(t.Context(), 100, isEmitted, func(observe.Entry) error {
+			if seen++; seen > n {
+				return enough
+			}
+			return nil
+		})
+		time.Sleep(time.Millisecond) // it matches and waits for the lock
+		g.r.table.Store(match.NewTable[route](nil, nil))
+		g.r.mu.Unlock()
+		if e := a.error(<-done); e.Reason != wire.ReasonUnrouted {
+			t.Fatalf("%v", e)
+		}
+	}
+	g.check()
 }
 
 func TestEmitHost(t *testing.T) {
