@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -255,3 +256,5 @@ func wait(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+var errEnough = errors.New("enough")

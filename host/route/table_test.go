@@ -105,7 +105,6 @@ func TestSwapDuringEmit(t *testing.T) {
 	rec := observe.NewRecorder(100)
 	g := &rig{t: t, r: New(Options{Recorder: rec}), rec: rec}
 	a := g.source("a", "said")
-	enough := errors.New("enough")
 	for n := range 20 {
 		g.r.Swap([]config.Route{routeTo("r", "b")})
 		g.r.mu.Lock()
@@ -115,7 +114,7 @@ func TestSwapDuringEmit(t *testing.T) {
 		seen := 0
 		_ = rec.Tail(t.Context(), 100, isEmitted, func(observe.Entry) error {
 			if seen++; seen > n {
-				return enough
+				return errEnough
 			}
 			return nil
 		})
@@ -202,7 +201,6 @@ func TestStory(t *testing.T) {
 		wait(time.Second)
 		_ = b.resolve(b.one(t), "1")
 		var steps []string
-		enough := errors.New("enough")
 		err := g.rec.Tail(t.Context(), 100, nil, func(e observe.Entry) error {
 			s := string(e.Step)
 			if e.Route != "" {
@@ -213,11 +211,11 @@ func TestStory(t *testing.T) {
 			}
 			steps = append(steps, s)
 			if e.Step == observe.Resolved {
-				return enough
+				return errEnough
 			}
 			return nil
 		})
-		if !errors.Is(err, enough) {
+		if !errors.Is(err, errEnough) {
 			t.Fatal(err)
 		}
 		want := []string{"emitted", "queued r>b", "delivered r>b", "retrying r>b (it failed)", "delivered r>b", "settled r>b", "resolved"}

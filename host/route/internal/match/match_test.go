@@ -57,3 +57,32 @@ func TestWithoutExpressions(t *testing.T) {
 		t.Errorf("input: %q, %t, %v", b, has, err)
 	}
 }
+
+func TestExpressions(t *testing.T) {
+	compile := func(src string) *config.Expr {
+		t.Helper()
+		e, diags := config.CompileExpr(src)
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		return e
+	}
+	ev := &wire.Event{Type: "a.said", Data: []byte(`{"total":12,"name":"x"}`)}
+	for src, want := range map[string]bool{"event.data.total > 0": true, "event.data.total > 99": false} {
+		e := Entry[string]{when: compile(src)}
+		if ok, err := e.Asks(ev); ok != want || err != nil {
+			t.Errorf("%s: %t, %v", src, ok, err)
+		}
+	}
+	e := Entry[string]{when: compile("event.data.name > 1"), input: compile("{ sum = event.data.total + 1 }")}
+	if ok, err := e.Asks(ev); ok || err == nil || err.Code != wire.InvalidArgument {
+		t.Errorf("a when that fails: %t, %v", ok, err)
+	}
+	if b, has, err := e.Input(ev); string(b) != `{"sum":13}` || !has || err != nil {
+		t.Errorf("input %s, %t, %v", b, has, err)
+	}
+	e.input = compile("{ sum = event.data.nothing + 1 }")
+	if b, has, err := e.Input(ev); b != nil || !has || err == nil {
+		t.Errorf("an input that fails: %s, %t, %v", b, has, err)
+	}
+}
