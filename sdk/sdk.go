@@ -1,14 +1,21 @@
 // Package sdk is what a plugin imports. A plugin is one value, Plugin, given to
 // Serve in main. Nothing is registered and nothing happens at init.
+//
+// A plugin declares its configuration as a struct, its events with Event and
+// its actions with Action; that is its manifest. New builds an instance from a
+// configuration, Run and the handlers do the work, and events are emitted with
+// (*EventType).Emit, which returns a promise of the outcome.
+//
+// The package speaks to host through sdk/wire and hides it; sdk/sdktest runs a
+// plugin without host.
 package sdk
 
 import (
 	"context"
-	"time"
+	"io"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -19,6 +26,8 @@ import (
 // net.PacketConn, *os.File, sdk.Executable, sdk.InstanceRef; string, bool,
 // numbers, slices, maps with string keys and structs are what they look like;
 // any and json.RawMessage take anything. A pointer field is nil when not set.
+// A default is text for strings, durations, bytes and their like, and JSON for
+// everything else. A field with the tag host:"-" is the plugin's own.
 type Plugin[C any] struct {
 	Name         string // ^[a-z][a-z0-9_]*$
 	Version      string // semantic version without v
@@ -44,10 +53,13 @@ type Instance struct {
 	// returns when what it accepted from outside is answered, or ctx ends.
 	OnDrain func(ctx context.Context)
 	// Close frees what New made; after Run and the handlers, or at Abort.
+	// Listeners and files of the configuration are closed after it.
 	Close func() error
 	// Credit is how many deliveries are handled at once; 0 means 64.
 	Credit int
 }
+
+const defaultCredit = 64
 
 // Env is the instance's surroundings.
 type Env struct {
@@ -56,6 +68,17 @@ type Env struct {
 	Dir      string // the configuration directory
 	StateDir string // a directory of the instance's own, made on first use by the plugin
 	Log      hclog.Logger
+	Stdout   io.Writer // the daemon's standard output, in whole lines
+
+	instance *instance
+}
+
+// Logger returns Log with the id of the event that ctx handles.
+func (e *Env) Logger(ctx context.Context) hclog.Logger {
+	if event, ok := FromContext(ctx); ok {
+		return e.Log.With("event", event.ID.String())
+	}
+	return e.Log
 }
 
 // Error, Code, ID and EventInfo are the contract's own.
@@ -78,29 +101,21 @@ const (
 	ResourceExhausted  = wire.ResourceExhausted
 	FailedPrecondition = wire.FailedPrecondition
 	Aborted            = wire.Aborted
+	OutOfRange         = wire.OutOfRange
 	Internal           = wire.Internal
 	Unimplemented      = wire.Unimplemented
 	Unavailable        = wire.Unavailable
 	Unauthenticated    = wire.Unauthenticated
 )
 
-// Errorf returns an Error. Unavailable, ResourceExhausted and Aborted are
-// retryable; set the field for others.
-func Errorf(code Code, format string, args ...any) *Error { panic("unfinished") }
-
-// AttrError points at an attribute of the configuration.
-type AttrError struct {
-	Attribute string
-	Err       error
-}
-
-func (e *AttrError) Error() string { return e.Attribute + ": " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *AttrError) Unwrap() error { return e.Err }
-
 // Secret is a string that does not print itself.
 type Secret string
+
+// String hides the secret.
+func (Secret) String() string { return "(secret)" }
+
+// GoString hides the secret.
+func (Secret) GoString() string { return "(secret)" }
 
 // Bytes is a number of bytes, written "64KiB" in HCL.
 type Bytes int64
@@ -110,95 +125,3 @@ type Executable string
 
 // InstanceRef is the address of another instance.
 type InstanceRef string
-
-// Events and Actions are what the manifest declares, in order.
-type (
-	Events   []EventDecl
-	Actions  []ActionDecl
-	Handlers []Handler
-)
-
-// EventDecl is an event as declared; Event makes one.
-type EventDecl interface{ declare() schema.Event }
-
-// ActionDecl is an action as declared; Action makes one.
-type ActionDecl interface{ declare() schema.Action }
-
-// Handler binds a function to an action; (*ActionType).Handle makes one.
-type Handler struct {
-	action string
-	handle func(ctx context.Context, input []byte) ([]byte, error)
-}
-
-// EventType is an event with data of type D.
-type EventType[D any] struct{ name, doc string }
-
-// Event declares an event.
-func Event[D any](name, doc string) *EventType[D] { return &EventType[D]{name, doc} }
-
-func (t *EventType[D]) declare() schema.Event { panic("unfinished") }
-
-// EmitOption changes an event before it is emitted.
-type EmitOption func(*wire.Event)
-
-// Subject sets what the event is about.
-func Subject(s string) EmitOption { return func(e *wire.Event) { e.Subject = s } }
-
-// Deadline sets until when the outcome is wanted. Without it the deadline of
-// ctx is used.
-func Deadline(t time.Time) EmitOption { return func(e *wire.Event) { e.Deadline = t.UnixNano() } }
-
-// TraceContext sets the W3C trace context that came from outside.
-func TraceContext(traceparent, tracestate string) EmitOption {
-	return func(e *wire.Event) { e.Traceparent, e.Tracestate = traceparent, tracestate }
-}
-
-// Emit emits an event and returns its promise. It blocks while the window of
-// unaccepted events is full. In a handler's ctx the new event is caused by the
-// one being handled: causation, correlation, deadline and trace follow. Emit
-// before commit or after the drain gives a promise that is rejected.
-func (t *EventType[D]) Emit(ctx context.Context, env *Env, data D, opts ...EmitOption) *Promise {
-	panic("unfinished")
-}
-
-// Promise is the future outcome of an event.
-type Promise struct{}
-
-// ID returns the id of the event.
-func (p *Promise) ID() ID { panic("unfinished") }
-
-// Accepted waits until host has the event, or returns why it has not.
-func (p *Promise) Accepted(ctx context.Context) error { panic("unfinished") }
-
-// Done is closed when the promise is settled.
-func (p *Promise) Done() <-chan struct{} { panic("unfinished") }
-
-// Wait waits for the outcome. The error is an *Error, also when ctx ends.
-func (p *Promise) Wait(ctx context.Context) (Value, error) { panic("unfinished") }
-
-// Value is what a promise was resolved with: JSON, or nothing.
-type Value []byte
-
-// Into decodes the value.
-func (v Value) Into(dst any) error { panic("unfinished") }
-
-// ActionType is an action from I to O.
-type ActionType[I, O any] struct{ name, doc string }
-
-// Action declares an action.
-func Action[I, O any](name, doc string) *ActionType[I, O] { return &ActionType[I, O]{name, doc} }
-
-func (t *ActionType[I, O]) declare() schema.Action { panic("unfinished") }
-
-// Handle binds a function to the action. A panic in it rejects the delivery
-// and ends nothing else. ctx ends with the attempt.
-func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) Handler {
-	panic("unfinished")
-}
-
-// FromContext returns the event that a handler is handling. Its Data must not
-// be changed.
-func FromContext(ctx context.Context) (*EventInfo, bool) { panic("unfinished") }
-
-// Serve runs the plugin; it is the last call of main and does not return.
-func Serve[C any](p Plugin[C]) { panic("unfinished") }

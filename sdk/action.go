@@ -1,0 +1,71 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"github.com/pluginhost/host/sdk/schema"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// ActionDecl is an action as declared; Action makes one.
+type ActionDecl interface{ declare() (schema.Action, error) }
+
+// Handlers are the handlers of an instance.
+type Handlers []Handler
+
+// Handler binds a function to an action; (*ActionType).Handle makes one.
+type Handler struct {
+	action string
+	handle func(ctx context.Context, input []byte) ([]byte, error)
+}
+
+// ActionType is an action from I to O.
+type ActionType[I, O any] struct{ name, doc string }
+
+// Action declares an action. I and O give the schemas, as D does for Event.
+// struct{} takes anything as input, and resolves with nothing as output.
+func Action[I, O any](name, doc string) *ActionType[I, O] { return &ActionType[I, O]{name, doc} }
+
+func (t *ActionType[I, O]) declare() (schema.Action, error) {
+	a := schema.Action{Name: t.name, Doc: t.doc}
+	var err error
+	if a.Input, err = payloadType(reflect.TypeFor[I]()); err != nil {
+		return a, fmt.Errorf("input of action %s: %w", t.name, err)
+	}
+	if a.Output, err = outputType(reflect.TypeFor[O]()); err != nil {
+		return a, fmt.Errorf("output of action %s: %w", t.name, err)
+	}
+	return a, nil
+}
+
+// Handle binds a function to the action. A panic in it rejects the delivery
+// and ends nothing else. ctx ends with the attempt. An *Error says how the
+// delivery is rejected; any other error is Unknown and not retried.
+func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) Handler {
+	return Handler{t.name, func(ctx context.Context, input []byte) ([]byte, error) {
+		var in I
+		if err := decode(input, &in); err != nil {
+			return nil, Errorf(InvalidArgument, "input of action %s: %v", t.name, err)
+		}
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		value, err := encode(&out)
+		if err != nil {
+			return nil, Errorf(Internal, "output of action %s: %v", t.name, err)
+		}
+		return value, nil
+	}}
+}
+
+type eventKey struct{}
+
+// FromContext returns the event that a handler is handling. Its Data must not
+// be changed.
+func FromContext(ctx context.Context) (*EventInfo, bool) {
+	e, ok := ctx.Value(eventKey{}).(*wire.Event)
+	return e, ok
+}

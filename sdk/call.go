@@ -1,0 +1,125 @@
+package sdk
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// call is a delivery being handled, and the context of its handler. Most
+// handlers never ask for Done, so the timer and the channel behind it are made
+// when one does.
+type call struct {
+	handler  *Handler
+	event    wire.Event
+	input    []byte
+	delivery uint64
+	attempt  uint32
+	deadline time.Time // of the attempt; zero for none
+
+	prev, next *call // of the instance's calls in flight; the pool's lock
+
+	mu     sync.Mutex
+	inner  context.Context // nil until it is asked for
+	cancel context.CancelFunc
+	ended  bool // canceled by host, or handled
+}
+
+// newCall copies what the lane lends.
+func newCall(h *Handler, d *wire.Deliver) *call {
+	c := &call{handler: h, event: d.Event, delivery: d.Delivery, attempt: d.Attempt}
+	bytes := make([]byte, len(d.Event.Data)+len(d.Input))
+	n := copy(bytes, d.Event.Data)
+	copy(bytes[n:], d.Input)
+	c.event.Data, c.input = bytes[:n:n], bytes[:n:n]
+	if d.HasInput {
+		c.input = bytes[n:]
+	}
+	deadline := d.Deadline
+	if e := d.Event.Deadline; e != 0 && (deadline == 0 || e < deadline) {
+		deadline = e
+	}
+	if deadline != 0 {
+		c.deadline = time.Unix(0, deadline)
+	}
+	return c
+}
+
+// Deadline implements context.Context.
+func (c *call) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+
+// Done implements context.Context.
+func (c *call) Done() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner == nil {
+		if c.deadline.IsZero() {
+			c.inner, c.cancel = context.WithCancel(context.Background())
+		} else {
+			c.inner, c.cancel = context.WithDeadline(context.Background(), c.deadline)
+		}
+		if c.ended {
+			c.cancel()
+		}
+	}
+	return c.inner.Done()
+}
+
+// Err implements context.Context.
+func (c *call) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.inner != nil:
+		return c.inner.Err()
+	case !c.deadline.IsZero() && !time.Now().Before(c.deadline):
+		return context.DeadlineExceeded
+	case c.ended:
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value implements context.Context. Package context finds its own context
+// inside by a key of its own, so that children need no goroutine.
+func (c *call) Value(key any) any {
+	if _, ok := key.(eventKey); ok {
+		return &c.event
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inner != nil {
+		return c.inner.Value(key)
+	}
+	return nil
+}
+
+// end ends the context.
+func (c *call) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// run calls the handler.
+func (c *call) run() (value []byte, err *Error) {
+	defer c.end()
+	defer func() {
+		if v := recover(); v != nil {
+			value, err = nil, panicked("the handler of "+c.handler.action, v)
+		}
+	}()
+	value, failed := c.handler.handle(c, c.input)
+	switch {
+	case failed != nil:
+		return nil, rejection(failed)
+	case len(value) > wire.MaxEvent:
+		return nil, &Error{Code: ResourceExhausted, Message: "the value of action " + c.handler.action + " is larger than 4 MiB"}
+	}
+	return value, nil
+}

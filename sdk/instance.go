@@ -1,0 +1,167 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// instance is one configured instance in this process: New has made it, Commit
+// opens it, Drain or Abort ends it.
+type instance struct {
+	process *process
+	handle  uint32
+	events  []string   // by index in the manifest
+	actions []*Handler // by index in the manifest; nil where nobody handles
+	author  *Instance
+	opened  *configuring
+	pool    *pool
+
+	open   atomic.Bool // between Commit and the end of Drain
+	stopDo sync.Once
+	cancel context.CancelFunc // of Run
+	ran    chan struct{}      // closed when Run has returned; nil before Commit
+}
+
+// bind connects what New returned with the manifest.
+func (i *instance) bind(author *Instance, actions []string) error {
+	i.author = author
+	i.actions = make([]*Handler, len(actions))
+	for n := range author.Handlers {
+		h := &author.Handlers[n]
+		at := slices.Index(actions, h.action)
+		if at < 0 {
+			return fmt.Errorf("action %s is handled and not declared: add it to Plugin.Actions", h.action)
+		}
+		if i.actions[at] != nil {
+			return fmt.Errorf("action %s has two handlers", h.action)
+		}
+		i.actions[at] = h
+	}
+	credit := author.Credit
+	if credit <= 0 {
+		credit = defaultCredit
+	}
+	i.pool = newPool(credit, i.handleCall)
+	return nil
+}
+
+// commit opens the gate.
+func (i *instance) commit() {
+	ctx, cancel := context.WithCancel(context.Background())
+	i.cancel, i.ran = cancel, make(chan struct{})
+	i.open.Store(true)
+	_ = i.process.lane.Credit(i.handle, uint32(i.pool.limit)) // a lane that is gone ends the process
+	go func() {
+		defer close(i.ran)
+		if i.author.Run == nil {
+			return
+		}
+		if err := i.callRun(ctx); err != nil && ctx.Err() == nil {
+			i.process.fatal(fmt.Errorf("%s: run: %w", i.process.addressOf(i), err))
+		}
+	}()
+}
+
+func (i *instance) callRun(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("Run", v)
+		}
+	}()
+	return i.author.Run(ctx)
+}
+
+// drain finishes what is in flight and ends the instance. It returns how many
+// deliveries were given up.
+func (i *instance) drain(ctx context.Context) (unfinished int) {
+	if i.author.OnDrain != nil {
+		i.author.OnDrain(ctx)
+	}
+	select {
+	case <-i.pool.idleCh():
+	case <-ctx.Done():
+	}
+	return i.end(ctx)
+}
+
+// end stops everything; safe to call twice.
+func (i *instance) end(ctx context.Context) (unfinished int) {
+	i.stopDo.Do(func() {
+		unfinished = i.pool.close()
+		if i.cancel != nil {
+			i.cancel()
+			select {
+			case <-i.ran:
+			case <-ctx.Done():
+			case <-time.After(endGrace):
+			}
+		}
+		i.open.Store(false)
+		if i.author.Close != nil {
+			if err := i.author.Close(); err != nil {
+				i.process.log.Warn("close failed", "instance", i.process.addressOf(i), "error", err)
+			}
+		}
+		i.opened.close()
+	})
+	return unfinished
+}
+
+// endGrace is how long Run may take to return after its ctx has ended.
+const endGrace = 2 * time.Second
+
+// deliver hands a delivery to the pool.
+func (i *instance) deliver(d *wire.Deliver) {
+	reject := func(code Code, reason, message string) {
+		_ = i.process.lane.Settle(&wire.Settle{Ref: d.Delivery, Attempt: d.Attempt,
+			Err: &Error{Code: code, Reason: reason, Message: message, Retryable: code == Unavailable}})
+		_ = i.process.lane.Credit(i.handle, 1)
+	}
+	if int(d.Action) >= len(i.actions) || i.actions[d.Action] == nil {
+		reject(Unimplemented, "", "the instance does not handle this action")
+		return
+	}
+	if !i.pool.put(newCall(i.actions[d.Action], d)) {
+		reject(Unavailable, wire.ReasonDraining, "the instance takes nothing new")
+	}
+}
+
+// handleCall runs a handler and settles its delivery.
+func (i *instance) handleCall(c *call) {
+	value, err := c.run()
+	if serr := i.process.lane.Settle(&wire.Settle{Ref: c.delivery, Attempt: c.attempt, Value: value, Err: err}); errors.Is(serr, wire.ErrTooLarge) {
+		_ = i.process.lane.Settle(&wire.Settle{Ref: c.delivery, Attempt: c.attempt,
+			Err: &Error{Code: ResourceExhausted, Message: "the outcome is too large"}})
+	}
+	_ = i.process.lane.Credit(i.handle, 1)
+}
+
+// emit sends an event and returns its promise.
+func (i *instance) emit(ctx context.Context, name string, e *wire.Event) *Promise {
+	if i == nil || !i.open.Load() {
+		return rejected(e.ID, Errorf(FailedPrecondition, "event %s: the instance is not committed, or was drained", name))
+	}
+	index := slices.Index(i.events, name)
+	if index < 0 {
+		return rejected(e.ID, Errorf(FailedPrecondition, "event %s is not declared: add it to Plugin.Events", name))
+	}
+	if len(e.Data) > wire.MaxEvent {
+		return rejected(e.ID, Errorf(InvalidArgument, "event %s has %d bytes of data; at most %d are possible", name, len(e.Data), wire.MaxEvent))
+	}
+	p := &Promise{id: e.ID}
+	number, err := i.process.promises.add(ctx, p)
+	if err != nil {
+		return rejected(e.ID, err)
+	}
+	if err := i.process.lane.Emit(&wire.Emit{Promise: number, Instance: i.handle, Type: uint32(index), Event: *e}); err != nil {
+		i.process.promises.settle(number, nil, Errorf(Unavailable, "event %s: %v", name, err))
+	}
+	return p
+}

@@ -1,0 +1,158 @@
+package sdk
+
+import (
+	"sync"
+)
+
+// pool runs the calls of one instance, each on a goroutine that handles
+// nothing else meanwhile. Goroutines are made when calls need them and used
+// again. Waking one costs more than a small handler, so at most one is on its
+// way at any moment: it looks whether another is needed before it runs a
+// handler, and one that is done takes the next call before anybody wakes.
+type pool struct {
+	handle func(*call)
+	limit  int // calls at once
+
+	mu      sync.Mutex
+	wake    sync.Cond // of an idle worker, or of close
+	queue   []*call   // waiting for a worker
+	head    int       // of queue
+	calls   *call     // queued and being handled
+	count   int       // of calls
+	workers int
+	idle    int
+	waking  bool          // a worker is on its way
+	closed  bool          // nothing is added
+	empty   chan struct{} // closed when count is 0; nil when nobody waits
+}
+
+func newPool(limit int, handle func(*call)) *pool {
+	p := &pool{handle: handle, limit: limit}
+	p.wake.L = &p.mu
+	return p
+}
+
+// put hands a call to a worker. It reports false when the pool is closed or
+// has as many calls as it may.
+func (p *pool) put(c *call) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.count >= p.limit {
+		return false
+	}
+	p.count++
+	c.next = p.calls
+	if p.calls != nil {
+		p.calls.prev = c
+	}
+	p.calls = c
+	p.queue = append(p.queue, c)
+	p.rouse()
+	return true
+}
+
+// rouse gets a worker for what is queued, unless one is on its way.
+func (p *pool) rouse() {
+	switch {
+	case p.waking || p.head == len(p.queue):
+	case p.idle > 0:
+		p.waking = true
+		p.wake.Signal()
+	case p.workers < p.limit:
+		p.waking = true
+		p.workers++
+		go p.work()
+	}
+}
+
+// work is one worker. close waits for all of them.
+func (p *pool) work() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waking = false
+	for {
+		for p.head == len(p.queue) {
+			if p.closed {
+				p.workers--
+				p.wake.Broadcast()
+				return
+			}
+			p.idle++
+			p.wake.Wait()
+			p.idle--
+			p.waking = false
+		}
+		c := p.queue[p.head]
+		p.queue[p.head] = nil
+		if p.head++; p.head == len(p.queue) {
+			p.queue, p.head = p.queue[:0], 0
+		}
+		p.rouse()
+		p.mu.Unlock()
+		p.handle(c)
+		p.mu.Lock()
+		p.remove(c)
+	}
+}
+
+func (p *pool) remove(c *call) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		p.calls = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+	if p.count--; p.count == 0 && p.empty != nil {
+		close(p.empty)
+		p.empty = nil
+	}
+}
+
+// cancel ends the context of one attempt.
+func (p *pool) cancel(delivery uint64, attempt uint32) {
+	p.mu.Lock()
+	c := p.calls
+	for c != nil && (c.delivery != delivery || c.attempt != attempt) {
+		c = c.next
+	}
+	p.mu.Unlock()
+	if c != nil {
+		c.end()
+	}
+}
+
+// idleCh returns a channel that is closed when there are no calls.
+func (p *pool) idleCh() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.empty != nil {
+		return p.empty
+	}
+	empty := make(chan struct{})
+	if p.count == 0 {
+		close(empty)
+	} else {
+		p.empty = empty
+	}
+	return empty
+}
+
+// close takes no more calls, ends the contexts of those that are left and
+// returns their number. Workers end as their handlers return.
+func (p *pool) close() int {
+	p.mu.Lock()
+	p.closed = true
+	left := make([]*call, 0, p.count)
+	for c := p.calls; c != nil; c = c.next {
+		left = append(left, c)
+	}
+	p.wake.Broadcast()
+	p.mu.Unlock()
+	for _, c := range left {
+		c.end()
+	}
+	return len(left)
+}

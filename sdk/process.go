@@ -1,0 +1,334 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pluginhost/host/sdk/schema"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// process is the plugin's side of the contract: it implements wire.Control for
+// the instances of one process and carries their events over the lane.
+type process struct {
+	manifest schema.Manifest
+	events   []string
+	actions  []string
+	build    builder
+	lane     *wire.Lane
+	promises promises
+	log      hclog.Logger
+	stdout   io.Writer
+	exit     func(error) // ends the process because of an error of an instance
+
+	mu        sync.Mutex
+	instances map[uint32]*instance
+	addresses map[*instance]string
+	leases    map[string]*os.File // arrived and not taken yet
+	arrived   chan struct{}       // closed and replaced when one arrives
+	noMore    error               // why none will arrive
+}
+
+// builder is what is left of a Plugin without its type parameter.
+type builder interface {
+	verify(ctx context.Context, config []byte, progress func(string, int)) error
+	make(ctx context.Context, config []byte, leases map[string]*os.File, env *Env) (*Instance, *configuring, error)
+}
+
+// typed is the builder of a Plugin[C].
+type typed[C any] struct {
+	plugin Plugin[C]
+	config *configured
+}
+
+func (t typed[C]) verify(ctx context.Context, config []byte, progress func(string, int)) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("Verify", v)
+		}
+	}()
+	var c C
+	d := &configuring{}
+	if err := d.decode(t.config, config, reflect.ValueOf(&c).Elem()); err != nil {
+		return err
+	}
+	if t.plugin.Verify == nil {
+		return nil
+	}
+	return t.plugin.Verify(ctx, c, progress)
+}
+
+func (t typed[C]) make(ctx context.Context, config []byte, leases map[string]*os.File, env *Env) (in *Instance, d *configuring, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked("New", v)
+		}
+		if err != nil {
+			d.close()
+		}
+	}()
+	var c C
+	d = &configuring{leases: leases}
+	if err := d.decode(t.config, config, reflect.ValueOf(&c).Elem()); err != nil {
+		return nil, d, err
+	}
+	if t.plugin.New == nil {
+		return &Instance{}, d, nil
+	}
+	in, err = t.plugin.New(ctx, c, env)
+	if err == nil && in == nil {
+		err = errors.New("New returned no instance")
+	}
+	return in, d, err
+}
+
+// newProcess reads a Plugin. An error is a fault of its author.
+func newProcess[C any](p Plugin[C]) (*process, error) {
+	config, err := configOf(reflect.TypeFor[C]())
+	if err != nil {
+		return nil, err
+	}
+	s := &process{instances: map[uint32]*instance{}, addresses: map[*instance]string{},
+		leases: map[string]*os.File{}, arrived: make(chan struct{}), build: typed[C]{p, config},
+		manifest: schema.Manifest{Name: p.Name, Version: p.Version, Doc: p.Doc, Config: config.Fields, Capabilities: p.Capabilities}}
+	for _, e := range p.Events {
+		d, err := e.declare()
+		if err != nil {
+			return nil, err
+		}
+		s.manifest.Events = append(s.manifest.Events, d)
+		s.events = append(s.events, d.Name)
+	}
+	for _, a := range p.Actions {
+		d, err := a.declare()
+		if err != nil {
+			return nil, err
+		}
+		s.manifest.Actions = append(s.manifest.Actions, d)
+		s.actions = append(s.actions, d.Name)
+	}
+	return s, s.manifest.Validate()
+}
+
+// Describe implements wire.Control.
+func (s *process) Describe(context.Context) (*schema.Manifest, error) { return &s.manifest, nil }
+
+// Verify implements wire.Control.
+func (s *process) Verify(ctx context.Context, in wire.Instance, progress func(wire.Progress)) ([]schema.Diagnostic, error) {
+	err := s.build.verify(ctx, in.Config, func(message string, percent int) {
+		progress(wire.Progress{Message: message, Percent: uint32(min(max(percent, 0), 100))})
+	})
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return diagnostics(err), nil
+}
+
+// Prepare implements wire.Control.
+func (s *process) Prepare(ctx context.Context, in wire.Instance) ([]schema.Diagnostic, error) {
+	leases, err := s.take(ctx, in.Leases)
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{process: s, handle: in.Handle, events: s.events}
+	env := &Env{Address: in.Address, Node: in.Node, Dir: in.Dir, StateDir: in.StateDir,
+		Log: s.log.With("instance", in.Address), Stdout: s.stdout, instance: i}
+	author, opened, err := s.build.make(ctx, in.Config, leases, env)
+	if err != nil {
+		return diagnostics(err), nil
+	}
+	i.opened = opened
+	if err := i.bind(author, s.actions); err != nil {
+		opened.close()
+		return diagnostics(err), nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.instances[in.Handle] != nil {
+		return nil, fmt.Errorf("there is an instance %d already", in.Handle)
+	}
+	s.instances[in.Handle] = i
+	s.addresses[i] = in.Address
+	return nil, nil
+}
+
+// Commit implements wire.Control.
+func (s *process) Commit(_ context.Context, handle uint32) error {
+	i, err := s.find(handle)
+	if err != nil {
+		return err
+	}
+	i.commit()
+	return nil
+}
+
+// Abort implements wire.Control.
+func (s *process) Abort(ctx context.Context, handle uint32) error {
+	i, err := s.find(handle)
+	if err != nil {
+		return err
+	}
+	i.end(ctx)
+	s.forget(handle)
+	return nil
+}
+
+// Drain implements wire.Control.
+func (s *process) Drain(ctx context.Context, handle uint32, timeout time.Duration) (int, error) {
+	i, err := s.find(handle)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	unfinished := i.drain(ctx)
+	s.forget(handle)
+	return unfinished, nil
+}
+
+func (s *process) find(handle uint32) (*instance, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.instances[handle]; i != nil {
+		return i, nil
+	}
+	return nil, Errorf(NotFound, "there is no instance %d", handle)
+}
+
+func (s *process) forget(handle uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.addresses, s.instances[handle])
+	delete(s.instances, handle)
+}
+
+func (s *process) addressOf(i *instance) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addresses[i]
+}
+
+// fatal ends the process because an instance cannot go on.
+func (s *process) fatal(err error) { s.exit(err) }
+
+// take waits for the descriptors of leases; the result is by attribute.
+func (s *process) take(ctx context.Context, want []wire.Lease) (map[string]*os.File, error) {
+	got := map[string]*os.File{}
+	for _, l := range want {
+		for {
+			s.mu.Lock()
+			f, noMore, arrived := s.leases[l.ID], s.noMore, s.arrived
+			delete(s.leases, l.ID)
+			s.mu.Unlock()
+			if f != nil {
+				got[l.Attribute] = f
+				break
+			}
+			err := noMore
+			if err == nil {
+				select {
+				case <-arrived:
+					continue
+				case <-ctx.Done():
+					err = ctx.Err()
+				}
+			}
+			for _, f := range got {
+				_ = f.Close()
+			}
+			return nil, fmt.Errorf("the descriptor for %s did not come: %w", l.Attribute, err)
+		}
+	}
+	return got, nil
+}
+
+// receive takes descriptors until the connection ends.
+func (s *process) receive(conn *net.UnixConn) {
+	for {
+		id, f, err := wire.ReceiveDescriptor(conn)
+		s.mu.Lock()
+		if f != nil {
+			if old := s.leases[id]; old != nil {
+				_ = old.Close()
+			}
+			s.leases[id] = f
+		}
+		end := errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
+		if end {
+			s.noMore = err
+		}
+		close(s.arrived)
+		s.arrived = make(chan struct{})
+		s.mu.Unlock()
+		if end {
+			return
+		}
+	}
+}
+
+// events of the lane.
+func (s *process) handler() wire.Handler {
+	return wire.Handler{
+		Accept: func(promise uint64) error {
+			s.promises.accept(promise)
+			return nil
+		},
+		Settle: func(w *wire.Settle) error {
+			var value Value
+			if len(w.Value) > 0 {
+				value = append(value, w.Value...)
+			}
+			s.promises.settle(w.Ref, value, w.Err)
+			return nil
+		},
+		Deliver: func(d *wire.Deliver) error {
+			i, err := s.find(d.Instance)
+			if err != nil {
+				return s.lane.Settle(&wire.Settle{Ref: d.Delivery, Attempt: d.Attempt,
+					Err: &Error{Code: Unavailable, Reason: wire.ReasonDraining, Message: "the instance has left", Retryable: true}})
+			}
+			i.deliver(d)
+			return nil
+		},
+		Cancel: func(delivery uint64, attempt uint32) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for _, i := range s.instances {
+				i.pool.cancel(delivery, attempt)
+			}
+			return nil
+		},
+	}
+}
+
+// close ends all instances, within a bound: host is gone.
+func (s *process) close(bound time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	s.promises.close(Errorf(Unavailable, "the connection to host ended"))
+	s.mu.Lock()
+	var all []*instance
+	for _, i := range s.instances {
+		all = append(all, i)
+	}
+	s.mu.Unlock()
+	var wait sync.WaitGroup
+	for _, i := range all {
+		wait.Go(func() { i.end(ctx) })
+	}
+	done := make(chan struct{})
+	go func() { wait.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}

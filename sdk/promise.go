@@ -1,0 +1,133 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+)
+
+// Promise is the future outcome of an event. Its methods may be called from
+// any goroutine.
+type Promise struct {
+	id ID
+
+	mu       sync.Mutex
+	accepted bool
+	settled  bool
+	value    Value
+	err      *Error
+	// Made when somebody waits: most promises settle before.
+	onAccept chan struct{}
+	onSettle chan struct{}
+}
+
+// rejected is a promise that never was pending.
+func rejected(id ID, err *Error) *Promise { return &Promise{id: id, settled: true, err: err} }
+
+// ID returns the id of the event.
+func (p *Promise) ID() ID { return p.id }
+
+// Accepted waits until host has the event, or returns why it has not.
+func (p *Promise) Accepted(ctx context.Context) error {
+	p.mu.Lock()
+	if p.onAccept == nil {
+		p.onAccept = make(chan struct{})
+		if p.accepted || p.settled {
+			close(p.onAccept)
+		}
+	}
+	wait := p.onAccept
+	p.mu.Unlock()
+	select {
+	case <-wait:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.accepted || p.settled && p.err == nil:
+		return nil
+	case p.settled:
+		return p.err
+	}
+	return rejection(ctx.Err())
+}
+
+// Done is closed when the promise is settled.
+func (p *Promise) Done() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.onSettle == nil {
+		p.onSettle = make(chan struct{})
+		if p.settled {
+			close(p.onSettle)
+		}
+	}
+	return p.onSettle
+}
+
+// Wait waits for the outcome. The error is an *Error, also when ctx ends: the
+// promise is then still pending.
+func (p *Promise) Wait(ctx context.Context) (Value, error) {
+	if value, err, ok := p.outcome(); ok {
+		return value, err
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+	}
+	if value, err, ok := p.outcome(); ok {
+		return value, err
+	}
+	return nil, rejection(ctx.Err())
+}
+
+func (p *Promise) outcome() (value Value, err error, settled bool) { //nolint:revive,staticcheck // the error is the outcome's, not the call's
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		err = p.err
+	}
+	return p.value, err, p.settled
+}
+
+func (p *Promise) accept() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.accepted || p.settled {
+		return
+	}
+	p.accepted = true
+	if p.onAccept != nil {
+		close(p.onAccept)
+	}
+}
+
+func (p *Promise) settle(value Value, err *Error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.settled {
+		return
+	}
+	p.settled, p.value, p.err = true, value, err
+	if p.onSettle != nil {
+		close(p.onSettle)
+	}
+	if p.onAccept != nil && !p.accepted {
+		close(p.onAccept)
+	}
+}
+
+// Value is what a promise was resolved with: JSON, or nothing.
+type Value []byte
+
+// Into decodes the value. Nothing leaves dst as it is.
+func (v Value) Into(dst any) error {
+	if len(v) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(v, dst); err != nil {
+		return Errorf(InvalidArgument, "value of the promise: %v", err)
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package sdk
+
+import (
+	"context"
+	"sync"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// maxPending bounds the promises of a process that host has not settled.
+const maxPending = 1 << 16
+
+// promises are the pending promises of a lane. A promise's number is the index
+// of its slot and how often that slot was used, so that finding it needs no
+// map and a late answer finds nothing.
+type promises struct {
+	mu         sync.Mutex
+	slots      []slot
+	free       []uint32
+	unaccepted int // at most wire.EmitWindow
+	pending    int // at most maxPending, those about to be added included
+	waiting    []*waiter
+	closed     *Error // why nothing is added any more
+}
+
+type slot struct {
+	promise  *Promise // nil while free
+	number   uint64
+	accepted bool
+}
+
+// waiter waits for room in the window.
+type waiter struct {
+	room    chan struct{} // closed when granted, or when the table is closed
+	granted bool
+	gone    bool
+}
+
+const slotBits = 20
+
+// add waits for room and numbers a promise. The caller sends its event after.
+func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
+	t.mu.Lock()
+	if t.closed == nil && !t.room() {
+		w := &waiter{room: make(chan struct{})}
+		t.waiting = append(t.waiting, w)
+		t.mu.Unlock()
+		select {
+		case <-w.room:
+			t.mu.Lock()
+		case <-ctx.Done():
+			t.mu.Lock()
+			if !w.granted {
+				w.gone = true
+				t.mu.Unlock()
+				return 0, rejection(ctx.Err())
+			}
+		}
+	} else if t.closed == nil {
+		t.unaccepted++
+		t.pending++
+	}
+	defer t.mu.Unlock()
+	if t.closed != nil {
+		return 0, t.closed
+	}
+	var i uint32
+	if n := len(t.free); n > 0 {
+		i, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		i = uint32(len(t.slots))
+		t.slots = append(t.slots, slot{number: uint64(i)})
+	}
+	s := &t.slots[i]
+	s.promise, s.accepted = p, false
+	s.number += 1 << slotBits
+	return s.number, nil
+}
+
+func (t *promises) room() bool {
+	return t.unaccepted < wire.EmitWindow && t.pending < maxPending
+}
+
+// grant gives room to those who wait, in order.
+func (t *promises) grant() {
+	for len(t.waiting) > 0 && t.room() {
+		w := t.waiting[0]
+		t.waiting[0] = nil
+		t.waiting = t.waiting[1:]
+		if w.gone {
+			continue
+		}
+		w.granted = true
+		t.unaccepted++
+		t.pending++
+		close(w.room)
+	}
+}
+
+// find returns the slot of a pending promise, or nil.
+func (t *promises) find(number uint64) *slot {
+	i := number & (1<<slotBits - 1)
+	if i >= uint64(len(t.slots)) || t.slots[i].number != number || t.slots[i].promise == nil {
+		return nil
+	}
+	return &t.slots[i]
+}
+
+// accept notes that host has an event. An accept after the settle is nothing.
+func (t *promises) accept(number uint64) {
+	t.mu.Lock()
+	s := t.find(number)
+	if s == nil || s.accepted {
+		t.mu.Unlock()
+		return
+	}
+	s.accepted = true
+	p := s.promise
+	t.unaccepted--
+	t.grant()
+	t.mu.Unlock()
+	p.accept()
+}
+
+// settle ends a promise. A second settle is nothing.
+func (t *promises) settle(number uint64, value Value, err *Error) {
+	t.mu.Lock()
+	s := t.find(number)
+	if s == nil {
+		t.mu.Unlock()
+		return
+	}
+	p := s.promise
+	s.promise = nil
+	t.free = append(t.free, uint32(number&(1<<slotBits-1)))
+	if !s.accepted {
+		t.unaccepted--
+	}
+	t.pending--
+	t.grant()
+	t.mu.Unlock()
+	p.settle(value, err)
+}
+
+// close rejects what is pending and all that comes.
+func (t *promises) close(err *Error) {
+	t.mu.Lock()
+	if t.closed != nil {
+		t.mu.Unlock()
+		return
+	}
+	t.closed = err
+	var pending []*Promise
+	for i := range t.slots {
+		if p := t.slots[i].promise; p != nil {
+			pending = append(pending, p)
+			t.slots[i].promise = nil
+		}
+	}
+	for _, w := range t.waiting {
+		if !w.gone {
+			w.granted = true
+			close(w.room)
+		}
+	}
+	t.waiting = nil
+	t.mu.Unlock()
+	for _, p := range pending {
+		p.settle(nil, err)
+	}
+}
