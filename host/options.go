@@ -2,6 +2,7 @@ package host
 
 import (
 	"io"
+	"os"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -11,11 +12,28 @@ import (
 // Options configure a daemon. Everything else is in its HCL.
 type Options struct {
 	Source  config.Source
-	Dev     bool   // restart instances when their executable changes
-	Version string // shown by host status
-	Log     hclog.Logger
-	Stdout  io.Writer // gets what plugins print on their standard output
+	Dev     bool         // use a changed executable at once, as host { on_change = "upgrade" }
+	Version string       // shown by host status
+	Log     hclog.Logger // nil: nothing is logged
+	Stdout  io.Writer    // gets what plugins print on their standard output; nil: nothing
+	// Reload asks for a reload with each value, as SIGHUP does; may be nil.
+	Reload <-chan os.Signal
 	// Ready, when not nil, is called once with the path of the control socket
 	// after the first generation has been committed.
 	Ready func(socket string)
 }
+
+// InvalidError says that the configuration has errors.
+type InvalidError struct{ Diagnostics config.Diagnostics }
+
+// Error returns how many there are.
+func (e *InvalidError) Error() string { return "the configuration is invalid" }
+
+// RolledBackError says that the first generation could not be committed.
+type RolledBackError struct {
+	Diagnostics config.Diagnostics
+	Message     string
+}
+
+// Error returns why.
+func (e *RolledBackError) Error() string { return "nothing was started: " + e.Message }

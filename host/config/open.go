@@ -100,7 +100,7 @@ func (f *Files) checkBlocks() {
 			}
 			for i, l := range b.Labels {
 				if !isName(l) {
-					f.diags.problem("Not a name", fmt.Sprintf("%q is not a name: it begins with a letter and has only small letters, digits and _.", l), b.LabelRanges[i].Ptr())
+					f.diags.problem("Not a name", fmt.Sprintf("%q is not a name: it begins with a letter and has only small letters, digits, _ and -.", l), b.LabelRanges[i].Ptr())
 				}
 			}
 			if b.Type == "locals" {
@@ -138,7 +138,7 @@ func (f *Files) blocks(kind string) []*hclsyntax.Block {
 // isName reports whether s can be the name of something.
 func isName(s string) bool {
 	for i, c := range []byte(s) {
-		if !(c >= 'a' && c <= 'z' || i > 0 && (c >= '0' && c <= '9' || c == '_')) {
+		if !(c >= 'a' && c <= 'z' || i > 0 && (c >= '0' && c <= '9' || c == '_' || c == '-')) {
 			return false
 		}
 	}

@@ -21,7 +21,7 @@ const (
 
 // handshakeLine is what go-plugin may see: core version, protocol version,
 // network, address, protocol, and no more than it needs.
-var handshakeLine = regexp.MustCompile(`^\d{1,3}\|\d{1,5}\|[a-z]{1,10}\|[\x21-\x7e]{1,200}(\|[\x20-\x7e]{0,4096}){0,3}$`)
+var handshakeLine = regexp.MustCompile(`^\d{1,3}\|\d{1,5}\|[a-z]{1,10}\|[\x21-\x7e]+(\|[\x20-\x7e]*)*$`)
 
 // stdout reads a process's standard output: the handshake line goes to
 // go-plugin, what follows it to the writer.

@@ -1,0 +1,208 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pluginhost/host/host/apply"
+	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/control"
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// daemon answers the control API. It holds what it asks and decides nothing.
+type daemon struct {
+	options  Options
+	settings config.Host
+	dir      string
+	started  time.Time
+	catalog  *catalog.Catalog
+	router   *route.Router
+	recorder *observe.Recorder
+	applier  *apply.Applier
+}
+
+var _ control.Backend = (*daemon)(nil)
+
+// Status implements control.Backend.
+func (d *daemon) Status(context.Context) (observe.Status, error) {
+	s := observe.Status{Light: observe.Green, Version: d.options.Version, Node: d.settings.Node,
+		Pid: os.Getpid(), Started: d.started, ConfigDir: d.dir}
+	d.applier.Status(&s)
+	s.Events, s.Routes = d.router.Counts()
+	s.Subsystems = []observe.Subsystem{d.catalogStatus(), configStatus(s.LastReload)}
+	for _, i := range s.Instances {
+		if i.Light.Worse(s.Light) != s.Light {
+			s.Light, s.Reason = i.Light, i.Address+": "+i.Reason
+		}
+	}
+	for _, x := range s.Subsystems {
+		if x.Light.Worse(s.Light) != s.Light {
+			s.Light, s.Reason = x.Light, x.Name+": "+x.Reason
+		}
+	}
+	return s, nil
+}
+
+func (d *daemon) catalogStatus() observe.Subsystem {
+	s := observe.Subsystem{Name: "catalog", Light: observe.Green}
+	var rejected []string
+	for _, e := range d.catalog.Snapshot().Entries {
+		if e.State == catalog.Rejected {
+			rejected = append(rejected, e.Name)
+		}
+	}
+	if len(rejected) > 0 {
+		s.Light = observe.Yellow
+		s.Reason = fmt.Sprintf("%d executables cannot be used; host plugins list says why", len(rejected))
+	}
+	return s
+}
+
+func configStatus(last *observe.Reload) observe.Subsystem {
+	s := observe.Subsystem{Name: "config", Light: observe.Green}
+	if last != nil && (last.Outcome == string(apply.Invalid) || last.Outcome == string(apply.RolledBack)) {
+		s.Light = observe.Yellow
+		s.Reason = fmt.Sprintf("the last reload was refused (%s); generation %d keeps serving", last.Message, last.Generation)
+	}
+	return s
+}
+
+// Plugins implements control.Backend.
+func (d *daemon) Plugins(context.Context) ([]catalog.Entry, error) {
+	return d.catalog.Snapshot().Entries, nil
+}
+
+// Plan implements control.Backend.
+func (d *daemon) Plan(ctx context.Context) (apply.Result, error) { return d.applier.Plan(ctx) }
+
+// Reload implements control.Backend.
+func (d *daemon) Reload(ctx context.Context, progress func(apply.Progress)) (apply.Result, error) {
+	r, err := d.applier.Reload(ctx, progress)
+	d.log("host reload", r, err)
+	return r, err
+}
+
+// reload reloads for a reason of the daemon's own.
+func (d *daemon) reload(ctx context.Context, why string) {
+	r, err := d.applier.Reload(ctx, nil)
+	d.log(why, r, err)
+	for _, x := range r.Diagnostics {
+		d.options.Log.Error(x.Summary, "detail", x.Detail, "file", x.File, "line", x.Line, "column", x.Column)
+	}
+}
+
+func (d *daemon) log(why string, r apply.Result, err error) {
+	if err != nil {
+		d.options.Log.Error("reload failed", "why", why, "error", err)
+		return
+	}
+	level := d.options.Log.Info
+	if r.Outcome == apply.Invalid || r.Outcome == apply.RolledBack {
+		level = d.options.Log.Error
+	}
+	level("reload ended", "why", why, "outcome", r.Outcome, "generation", r.Generation,
+		"elapsed", r.Elapsed.Round(time.Microsecond), "message", r.Message)
+}
+
+// upgrades reports whether a changed executable is to be used at once.
+func (d *daemon) upgrades() bool {
+	c := d.applier.Config()
+	return d.options.Dev || c != nil && c.Host.OnChange == "upgrade"
+}
+
+// outdated reports whether an instance is served by another executable than
+// the one that the plugin directory has now for its plugin.
+func (d *daemon) outdated() bool {
+	c := d.applier.Config()
+	if c == nil {
+		return false
+	}
+	now := d.catalog.Snapshot()
+	return slices.ContainsFunc(c.Instances, func(i config.Instance) bool {
+		_, digest, ok := now.Manifest(i.Plugin)
+		return ok && digest != i.Digest
+	})
+}
+
+// Tail implements control.Backend.
+func (d *daemon) Tail(ctx context.Context, backlog int, match func(*observe.Entry) bool, f func(observe.Entry) error) error {
+	return d.recorder.Tail(ctx, backlog, match, f)
+}
+
+// defaultEmitTimeout is the deadline of an event sent by hand.
+const defaultEmitTimeout = 30 * time.Second
+
+// Emit implements control.Backend.
+func (d *daemon) Emit(ctx context.Context, req control.EmitRequest) (control.EmitResult, error) {
+	source, index, err := d.source(req.Type)
+	if err != nil {
+		return control.EmitResult{}, err
+	}
+	if len(req.Data) > 0 && !json.Valid(req.Data) {
+		return control.EmitResult{}, &wire.Error{Code: wire.InvalidArgument, Message: "the data is not JSON"}
+	}
+	timeout := req.Timeout
+	if timeout <= 0 {
+		timeout = defaultEmitTimeout
+	}
+	outcome := make(replier, 1)
+	source.Replier = outcome
+	e := &wire.Emit{Promise: 1, Type: uint32(index), Event: wire.Event{
+		ID: wire.NewID(), Subject: req.Subject, Data: req.Data,
+		Deadline: time.Now().Add(timeout).UnixNano(),
+	}}
+	d.router.Emit(source, e)
+	select {
+	case s := <-outcome:
+		return control.EmitResult{ID: e.Event.ID, Value: s.Value, Err: s.Err}, nil
+	case <-ctx.Done():
+		return control.EmitResult{}, ctx.Err()
+	}
+}
+
+// source finds whose event a type is.
+func (d *daemon) source(eventType string) (*route.Source, int, error) {
+	var known []string
+	c := d.applier.Config()
+	if c == nil {
+		return nil, 0, &wire.Error{Code: wire.Unavailable, Message: "no generation is serving yet"}
+	}
+	for _, i := range c.Instances {
+		var names []string
+		for _, e := range i.Manifest.Events {
+			names = append(names, e.Name)
+			known = append(known, i.Address+"."+e.Name)
+		}
+		if name, ok := strings.CutPrefix(eventType, i.Address+"."); ok {
+			if n := slices.Index(names, name); n >= 0 {
+				return &route.Source{Address: i.Address, Events: names}, n, nil
+			}
+		}
+	}
+	message := fmt.Sprintf("no instance emits %s", eventType)
+	if len(known) > 0 {
+		message += "; there are " + strings.Join(known[:min(len(known), 10)], ", ")
+	}
+	return nil, 0, &wire.Error{Code: wire.NotFound, Message: message}
+}
+
+// replier takes the outcome of one event.
+type replier chan *wire.Settle
+
+func (r replier) Accept(uint64) error { return nil }
+
+func (r replier) Settle(s *wire.Settle) error {
+	c := *s
+	c.Value = slices.Clone(s.Value)
+	r <- &c // there is room: a promise settles once
+	return nil
+}

@@ -1,0 +1,222 @@
+// Package host is the daemon. Run is the story in one file: it wires the
+// spawner, the catalog, the router, the instances and the applier, commits the
+// first generation, and takes everything down in the reverse order. Everything
+// it wires can be read on its own; none of it knows this package.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pluginhost/host/host/apply"
+	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/control"
+	"github.com/pluginhost/host/host/instance"
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/resource"
+	"github.com/pluginhost/host/host/route"
+)
+
+// recorded is how many steps of events the recorder keeps.
+const recorded = 16384
+
+// Run runs a daemon until ctx ends, then drains it. It returns nil after a
+// drain, an *InvalidError or *RolledBackError when the first configuration
+// could not be served, or why the daemon could not run.
+func Run(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	files, diags := config.Open(o.Source)
+	if files == nil {
+		return &InvalidError{diags}
+	}
+	settings := files.Host()
+
+	// The control socket comes first: it also says that no other daemon uses
+	// this state directory.
+	server := control.NewServer(o.Log.Named("control"))
+	socket := SocketPath(settings.StateDir)
+	if err := server.Listen(socket); err != nil {
+		return err
+	}
+
+	// The privileged side: starts processes, binds sockets, opens files.
+	g, err := newGround(settings, o)
+	if err != nil {
+		return errors.Join(err, server.Close())
+	}
+	defer g.close()
+
+	// Executables become manifests.
+	if err := g.catalog.Scan(ctx); err != nil {
+		return errors.Join(err, server.Close())
+	}
+	watching := start(g.catalog.Run)
+	defer watching.stop()
+
+	// Events become promises.
+	recorder := observe.NewRecorder(recorded)
+	router := route.New(route.Options{Node: settings.Node, Recorder: recorder, Log: o.Log.Named("route")})
+	routing := start(router.Run)
+	defer routing.stop()
+
+	// Configured plugins become instances.
+	instances := instance.NewSet(instance.Options{
+		Launcher: g.launcher, Router: router, Open: g.catalog.Open, Node: settings.Node,
+		Dir: files.Dir(), StateDir: settings.StateDir, Stdout: o.Stdout, Log: o.Log.Named("instance"),
+	})
+	running := start(instances.Run)
+	defer running.stop()
+
+	// Configurations become generations.
+	leases := resource.NewTable(g.spawner)
+	applier, err := apply.New(apply.Options{
+		Load: func(ctx context.Context) (*config.Config, config.Diagnostics) {
+			return load(ctx, o, settings, g.catalog)
+		},
+		Instances: instances, Leases: leases, Router: router, StateDir: settings.StateDir,
+		Retain: g.catalog.Retain, Log: o.Log.Named("apply"),
+	})
+	if err != nil {
+		return errors.Join(err, server.Close())
+	}
+
+	// Everything can be asked for over the control socket.
+	d := &daemon{options: o, settings: settings, dir: files.Dir(), started: time.Now(),
+		catalog: g.catalog, router: router, recorder: recorder, applier: applier}
+	serving := start(func(ctx context.Context) error { return server.Run(ctx, d) })
+	defer serving.stop()
+
+	err = d.first(ctx)
+	if err == nil {
+		router.EmitHost("ready", map[string]any{"generation": applier.Generation()})
+		if o.Ready != nil {
+			o.Ready(socket)
+		}
+		err = d.follow(ctx, serving)
+		o.Log.Info("stopping: draining what is in flight", "at_most", settings.DrainTimeout)
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+5*time.Second)
+	defer cancel()
+	applier.Shutdown(drain)
+	return err
+}
+
+// first commits the first generation.
+func (d *daemon) first(ctx context.Context) error {
+	r, err := d.applier.Reload(ctx, nil)
+	switch {
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return nil // asked to stop before it was up
+	case r.Outcome == apply.Invalid:
+		return &InvalidError{r.Diagnostics}
+	case r.Outcome == apply.RolledBack:
+		return &RolledBackError{r.Diagnostics, r.Message}
+	}
+	for _, x := range r.Diagnostics {
+		d.options.Log.Warn(x.Summary, "detail", x.Detail, "file", x.File, "line", x.Line)
+	}
+	return nil
+}
+
+// follow reloads when it is asked to, or when an executable in use changes and
+// that is wanted, until ctx ends or the control API fails.
+func (d *daemon) follow(ctx context.Context, serving *actor) error {
+	changed := d.catalog.Subscribe(ctx)
+	// Reloads run beside this loop, so that a newer one can take the place of
+	// an older one.
+	var reloads sync.WaitGroup
+	defer reloads.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-serving.done:
+			return fmt.Errorf("the control API ended: %w", serving.err)
+		case <-d.options.Reload:
+			reloads.Go(func() { d.reload(ctx, "SIGHUP") })
+		case <-changed:
+			d.router.EmitHost("plugin.changed", map[string]any{})
+			if d.upgrades() && d.outdated() {
+				reloads.Go(func() { d.reload(ctx, "an executable changed") })
+			}
+		}
+	}
+}
+
+// ground is what everything else stands on: the spawner, the launcher and the
+// catalog.
+type ground struct {
+	base
+	catalog *catalog.Catalog
+}
+
+func newGround(settings config.Host, o Options) (*ground, error) {
+	for _, dir := range []string{settings.StateDir, filepath.Join(settings.StateDir, "run")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("state directory: %w; host { state_dir } or --state-dir names another", err)
+		}
+	}
+	b, err := newBase(filepath.Join(settings.StateDir, "run", "p"), o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &ground{base: *b, catalog: catalog.New(catalog.Options{
+		Dir: settings.PluginDir, CacheDir: filepath.Join(settings.StateDir, "manifests"),
+		Describe: b.describe(settings), Deadline: settings.Describe, Log: o.Log.Named("catalog"),
+	})}, nil
+}
+
+// load reads the configuration against the plugins there are now.
+func load(ctx context.Context, o Options, started config.Host, c *catalog.Catalog) (*config.Config, config.Diagnostics) {
+	files, diags := config.Open(o.Source)
+	if files == nil {
+		return nil, diags
+	}
+	if err := c.Scan(ctx); err != nil {
+		return nil, append(diags, problem("The plugin directory cannot be used", err.Error()))
+	}
+	cfg, diags := files.Build(c.Snapshot())
+	if h := files.Host(); h.PluginDir != started.PluginDir || h.StateDir != started.StateDir || h.Node != started.Node {
+		diags = append(diags, problem("The daemon must be started anew for this",
+			"plugin_dir, state_dir and node cannot change while it runs. Put the old values back, or stop it and start it again."))
+		return nil, diags
+	}
+	return cfg, diags
+}
+
+// SocketPath returns where the daemon with this state directory is reached.
+func SocketPath(stateDir string) string { return filepath.Join(stateDir, "run", "host.sock") }
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	if o.Stdout == nil {
+		o.Stdout = io.Discard
+	}
+	o.Stdout = &lines{w: o.Stdout}
+	return o
+}
+
+// lines lets many plugins write whole lines to one writer.
+type lines struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

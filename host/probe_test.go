@@ -1,0 +1,135 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pluginhost/host/sdk"
+)
+
+// The test binary is a plugin too: a copy of it called probe-1.2.3, put into a
+// plugin directory, is version 1.2.3 of the plugin probe.
+func TestMain(m *testing.M) {
+	if os.Getenv("HOST_PLUGIN") != "" {
+		serveProbe()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// word is what goes in and out of a probe.
+type word struct {
+	Text  string `json:"text"`
+	Count int    `json:"count,omitempty"`
+}
+
+// probeConfig makes a probe misbehave where its name says so.
+type probeConfig struct {
+	Prefix string          `host:"prefix" doc:"Put before each text."`
+	Listen net.Listener    `host:"listen" doc:"Answers each connection with the prefix, then closes it."`
+	Verify time.Duration   `host:"verify_takes" doc:"How long Verify takes."`
+	Refuse string          `host:"refuse" doc:"Refuse in verify, prepare or run."`
+	Peer   sdk.InstanceRef `host:"peer" doc:"An instance that must be there first."`
+}
+
+var (
+	said  = sdk.Event[word]("said", "A word was said.")
+	echo  = sdk.Action[word, word]("echo", "Returns the word with the prefix.")
+	fail  = sdk.Action[word, word]("fail", "Fails as often as count says, then echoes.")
+	hang  = sdk.Action[word, word]("hang", "Answers when its context ends.")
+	crash = sdk.Action[word, word]("crash", "Kills the process as often as count says for all processes, then echoes.")
+	say   = sdk.Action[word, word]("say", "Emits said and returns what its promise gives.")
+)
+
+func serveProbe() {
+	name, version, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
+	sdk.Serve(sdk.Plugin[probeConfig]{
+		Name: name, Version: version, Doc: "A plugin for tests.",
+		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, hang, crash, say},
+		Verify: func(ctx context.Context, c probeConfig, progress func(string, int)) error {
+			for start := time.Now(); time.Since(start) < c.Verify; {
+				progress("still looking", int(100*time.Since(start)/c.Verify))
+				select {
+				case <-time.After(10 * time.Millisecond):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			if c.Refuse == "verify" {
+				return &sdk.AttrError{Attribute: "refuse", Err: errors.New("told to")}
+			}
+			return nil
+		},
+		New: newProbe,
+	})
+}
+
+func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, error) {
+	if c.Refuse == "prepare" {
+		return nil, errors.New("told to refuse in prepare")
+	}
+	var fails atomic.Int64
+	answer := func(w word) (word, error) { return word{Text: c.Prefix + w.Text}, nil }
+	in := &sdk.Instance{Handlers: sdk.Handlers{
+		echo.Handle(func(_ context.Context, w word) (word, error) { return answer(w) }),
+		fail.Handle(func(_ context.Context, w word) (word, error) {
+			if fails.Add(1) <= int64(w.Count) {
+				return w, sdk.Errorf(sdk.Unavailable, "failing for the %d. time", fails.Load())
+			}
+			return answer(w)
+		}),
+		hang.Handle(func(ctx context.Context, w word) (word, error) { <-ctx.Done(); return w, ctx.Err() }),
+		crash.Handle(func(_ context.Context, w word) (word, error) {
+			// Lives are counted in the state directory: memory dies with the process.
+			if err := os.MkdirAll(env.StateDir, 0o700); err != nil {
+				return w, err
+			}
+			lives, _ := filepath.Glob(filepath.Join(env.StateDir, "life-*"))
+			if len(lives) < w.Count {
+				_ = os.WriteFile(filepath.Join(env.StateDir, fmt.Sprint("life-", len(lives))), nil, 0o600)
+				_, _ = io.WriteString(os.NewFile(2, "stderr"), "the last words of the probe\n")
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+				select {}
+			}
+			return answer(w)
+		}),
+		say.Handle(func(ctx context.Context, w word) (out word, err error) {
+			v, err := said.Emit(ctx, env, w).Wait(ctx)
+			if err == nil && len(v) > 0 {
+				err = v.Into(&out)
+			}
+			return out, err
+		}),
+	}}
+	if c.Listen != nil {
+		in.Run = func(ctx context.Context) error {
+			stop := context.AfterFunc(ctx, func() { _ = c.Listen.Close() })
+			defer stop()
+			for {
+				conn, err := c.Listen.Accept()
+				if err != nil {
+					if ctx.Err() != nil {
+						return nil
+					}
+					return err
+				}
+				_, _ = io.WriteString(conn, c.Prefix)
+				_ = conn.Close()
+			}
+		}
+	}
+	if c.Refuse == "run" {
+		in.Run = func(context.Context) error { return errors.New("told to fail in run") }
+	}
+	return in, nil
+}

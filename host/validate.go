@@ -1,0 +1,51 @@
+package host
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/sdk/schema"
+)
+
+// Validate checks a configuration without a daemon: it reads it, asks the
+// executables that are not in the manifest cache what they are, and returns
+// every diagnostic at once. An error means that it could not check.
+func Validate(ctx context.Context, o Options) (config.Diagnostics, error) {
+	o = o.withDefaults()
+	files, diags := config.Open(o.Source)
+	if files == nil {
+		return diags, nil
+	}
+	settings := files.Host()
+	// Nothing is left behind: without a state directory there is no cache.
+	scratch, err := os.MkdirTemp("", "host-validate-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	cache := filepath.Join(settings.StateDir, "manifests")
+	if _, err := os.Stat(cache); err != nil {
+		cache = filepath.Join(scratch, "manifests")
+	}
+	b, err := newBase(filepath.Join(scratch, "p"), o.Log)
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	c := catalog.New(catalog.Options{Dir: settings.PluginDir, CacheDir: cache,
+		Describe: b.describe(settings), Deadline: settings.Describe, Log: o.Log.Named("catalog")})
+	scan := c.Scan(ctx)
+	_, diags = files.Build(c.Snapshot()) // with those of Open
+	if scan != nil {
+		diags = append(diags, problem("The plugin directory cannot be used", scan.Error()))
+	}
+	return diags, nil
+}
+
+// problem is an error without a place in a file.
+func problem(summary, detail string) config.Diagnostic {
+	return config.Diagnostic{Severity: schema.Error, Summary: summary, Detail: detail}
+}
