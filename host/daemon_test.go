@@ -164,8 +164,9 @@ func try(t *testing.T, dir string) (*daemon, error) {
 		d.stop = func() error { return nil }
 		stop = d.stop
 		return d, err
-	case <-time.After(time.Minute):
-		t.Fatalf("the daemon neither serves nor ends\n%s", d.log)
+	case <-time.After(20 * time.Second):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("the daemon neither serves nor ends\n%s\n%s", d.log, buf[:runtime.Stack(buf, true)])
 		return nil, nil
 	}
 }

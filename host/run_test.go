@@ -331,7 +331,7 @@ func TestListenerMoves(t *testing.T) {
 // Events in flight in a process that dies are delivered again, and settle once.
 func TestCrashRedelivers(t *testing.T) {
 	d := run(t, setup(t, `
-plugin "probe" "a" { process { isolation = "instance" } }
+plugin "probe" "a" { process = { isolation = "instance" } }
 plugin "probe" "b" {
   prefix = "b:"
   process {
@@ -362,7 +362,7 @@ route "r" {
 // a reload tries again.
 func TestRestartLimit(t *testing.T) {
 	d := run(t, setup(t, `
-plugin "probe" "a" { process { isolation = "instance" } }
+plugin "probe" "a" { process = { isolation = "instance" } }
 plugin "probe" "b" {
   process {
     isolation = "instance"

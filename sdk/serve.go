@@ -43,7 +43,9 @@ func Serve[C any](p Plugin[C]) {
 // serve runs until host closes the lane.
 func (s *process) serve() error {
 	// A terminal's Ctrl-C goes to everybody; host drains first, and says so.
-	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Caught rather than ignored: a program that the plugin starts would inherit
+	// the latter.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// go-plugin takes the standard descriptors over: ours are duplicates.
 	stdout, err := duplicate(1, "stdout")
 	if err != nil {

@@ -1,0 +1,98 @@
+# Targets are printed by make alone. Tools that are not there are installed into
+# .cache/bin, at the versions below.
+GO       ?= go
+BIN      := $(CURDIR)/bin
+TOOLS    := $(CURDIR)/.cache/bin
+VERSION  ?= 0.1.0-dev
+PLUGINS  := http cron exec file log
+FUZZTIME ?= 10s
+
+GOLANGCI   := v2.15.0
+BUF        := v1.75.0
+GEN_GO     := v1.36.12
+GEN_GRPC   := v1.6.2
+GEN_CONNECT := v1.21.1
+
+.PHONY: help build run test race lint fuzz bench bench-events generate check clean tools-lint tools-generate node
+
+help:
+	@echo 'make build         bin/host and bin/plugins/{$(shell echo $(PLUGINS) | tr " " ",")}'
+	@echo 'make run           build, then the quickstart: a webhook, a program, a file and a clock'
+	@echo 'make test          all tests'
+	@echo 'make race          all tests with the race detector'
+	@echo 'make lint          go vet and golangci-lint'
+	@echo 'make fuzz          each fuzz target for FUZZTIME ($(FUZZTIME))'
+	@echo 'make bench         Go benchmarks'
+	@echo 'make bench-events  events per second beside naive go-plugin and a bare relay'
+	@echo 'make generate      the generated code, from the .proto files'
+	@echo 'make check         everything that .ci/run does but the installation'
+
+build:
+	$(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN)/host ./cmd/host
+	@mkdir -p $(BIN)/plugins
+	$(GO) build -trimpath -o $(BIN)/plugins/ $(addprefix ./plugins/,$(PLUGINS))
+
+run: build
+	@echo
+	@echo 'host runs the configuration in testdata/quickstart. When it says ready, try in another terminal:'
+	@echo
+	@echo "  curl -i -d '{\"id\":\"o-1\",\"total\":12}' http://127.0.0.1:8080/orders"
+	@echo '  bin/host status      --addr unix://$(CURDIR)/state/quickstart/run/host.sock'
+	@echo '  bin/host events tail --addr unix://$(CURDIR)/state/quickstart/run/host.sock'
+	@echo
+	@echo 'Ctrl-C drains and ends it.'
+	@echo
+	@mkdir -p state/quickstart
+	@exec $(BIN)/host run -c testdata/quickstart --plugin-dir $(BIN)/plugins --state-dir state/quickstart
+
+test: node
+	$(GO) test -timeout 15m ./...
+
+race: node
+	$(GO) test -race -timeout 20m ./...
+
+# The test of a plugin in another language needs Node. Where it is missing the
+# test is left out, loudly; with CI=true that is a failure.
+node:
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		[ -d testdata/node/node_modules ] && [ testdata/node/node_modules -nt testdata/node/package-lock.json ] || \
+		{ (cd testdata/node && npm ci --omit=dev --no-audit --no-fund --loglevel=error) && touch testdata/node/node_modules; }; \
+	elif [ "$$CI" = true ]; then echo '*** node and npm are missing: install Node 20'; exit 1; \
+	else echo '*** MISSING: node and npm. The test of the plugin in testdata/node is left out.'; fi
+
+lint: tools-lint
+	$(GO) vet ./...
+	$(TOOLS)/golangci-lint run ./...
+
+tools-lint:
+	@[ -x $(TOOLS)/golangci-lint ] || GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
+
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$(GO) test -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$pkg"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+bench-events: build
+	$(GO) build -o $(BIN)/bench-events ./cmd/bench-events
+	$(BIN)/bench-events -host $(BIN)/host
+
+generate: tools-generate
+	PATH=$(TOOLS):$$PATH buf generate sdk/wire --path sdk/wire/plugin.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-go","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"},{"local":"protoc-gen-go-grpc","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"}]}'
+	PATH=$(TOOLS):$$PATH buf generate host/control --path host/control/control.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-go","out":"host/control","opt":"module=github.com/pluginhost/host/host/control"},{"local":"protoc-gen-connect-go","out":"host/control","opt":"module=github.com/pluginhost/host/host/control"}]}'
+	gofmt -w sdk/wire/internal host/control/internal
+
+tools-generate:
+	@[ -x $(TOOLS)/buf ] || GOBIN=$(TOOLS) $(GO) install github.com/bufbuild/buf/cmd/buf@$(BUF)
+	@[ -x $(TOOLS)/protoc-gen-go ] || GOBIN=$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@$(GEN_GO)
+	@[ -x $(TOOLS)/protoc-gen-go-grpc ] || GOBIN=$(TOOLS) $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(GEN_GRPC)
+	@[ -x $(TOOLS)/protoc-gen-connect-go ] || GOBIN=$(TOOLS) $(GO) install connectrpc.com/connect/cmd/protoc-gen-connect-go@$(GEN_CONNECT)
+
+check: test lint race fuzz
+
+clean:
+	rm -rf bin state testdata/node/node_modules

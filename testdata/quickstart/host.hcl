@@ -1,0 +1,61 @@
+# A webhook for orders: checked here, priced by a program, answered with its
+# result, and noted in a file. A clock shows that nothing else is needed for it.
+
+variable "tax" {
+  type        = number
+  default     = 0.19
+  description = "Tax rate that price.sh adds."
+}
+
+plugin "http" "orders" {
+  listen  = "tcp://127.0.0.1:8080"
+  path    = "/orders"
+  subject = "{{.id}}"
+  timeout = "10s"
+}
+
+plugin "exec" "price" {
+  command       = ["./price.sh"]
+  env           = { TAX = var.tax }
+  timeout       = "3s"
+  invalid_codes = [65]
+}
+
+plugin "file" "ledger" {
+  append = "orders.log"
+}
+
+plugin "cron" "minute" {
+  every = "10s"
+}
+
+plugin "log" "out" {}
+
+# The value of this route is the HTTP response.
+route "price" {
+  from = http.orders.request
+  to   = exec.price.run
+  input = {
+    stdin = { id = try(event.data.id, ""), cents = try(event.data.total * 100, -1) }
+  }
+  delivery {
+    timeout  = "5s"
+    attempts = 1
+  }
+}
+
+# This one does not keep the client waiting.
+route "note" {
+  from  = http.orders.request
+  when  = try(event.data.total, 0) > 0
+  to    = file.ledger.append
+  input = "${event.time} ${event.data.id} ${event.data.total}"
+  delivery {
+    await = false
+  }
+}
+
+route "tick" {
+  from = cron.minute.tick
+  to   = log.out.write
+}
