@@ -113,11 +113,10 @@ func Run(ctx context.Context, o Options) error {
 // first commits the first generation.
 func (d *daemon) first(ctx context.Context) error {
 	r, err := d.applier.Reload(ctx, nil)
-	switch {
-	case err != nil:
+	if err != nil || r.Outcome == apply.RolledBack && ctx.Err() != nil { // asked to stop before it was up
 		return err
-	case ctx.Err() != nil:
-		return nil // asked to stop before it was up
+	}
+	switch {
 	case r.Outcome == apply.Invalid:
 		return &InvalidError{r.Diagnostics}
 	case r.Outcome == apply.RolledBack:

@@ -10,11 +10,11 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// Events and Actions are what the manifest declares, in order.
-type (
-	Events  []EventDecl
-	Actions []ActionDecl
-)
+// Events are what a plugin emits, in the order of its manifest.
+type Events []EventDecl
+
+// Actions are what a plugin handles, in the order of its manifest.
+type Actions []ActionDecl
 
 // EventDecl is an event as declared; Event makes one.
 type EventDecl interface{ declare() (schema.Event, error) }

@@ -86,7 +86,7 @@ func (t typed[C]) make(ctx context.Context, config []byte, leases map[string]*os
 	}
 	in, err = t.plugin.New(ctx, c, env)
 	if err == nil && in == nil {
-		err = errors.New("New returned no instance")
+		err = errors.New("function New returned no instance")
 	}
 	return in, d, err
 }

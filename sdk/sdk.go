@@ -81,13 +81,17 @@ func (e *Env) Logger(ctx context.Context) hclog.Logger {
 	return e.Log
 }
 
-// Error, Code, ID and EventInfo are the contract's own.
-type (
-	Error     = wire.Error
-	Code      = wire.Code
-	ID        = wire.ID
-	EventInfo = wire.Event // the event being handled; see FromContext
-)
+// Error is why a promise or a delivery was rejected.
+type Error = wire.Error
+
+// Code is the kind of an Error, as in gRPC.
+type Code = wire.Code
+
+// ID is the id of an event.
+type ID = wire.ID
+
+// EventInfo is the event being handled; see FromContext.
+type EventInfo = wire.Event
 
 // Codes, as in gRPC.
 const (

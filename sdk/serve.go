@@ -81,7 +81,7 @@ func (s *process) serve() error {
 	})
 	err = <-ended
 	if err != nil {
-		fmt.Fprintf(stderr, "plugin %s: %v\n", s.manifest.Name, err)
+		_, _ = fmt.Fprintf(stderr, "plugin %s: %v\n", s.manifest.Name, err)
 	}
 	s.close(closeBound)
 	return err

@@ -19,10 +19,7 @@ const maxSize = 1 << 30
 type file struct {
 	id    identity
 	entry Entry
-	// refused is why the file cannot be used, without its content having been
-	// looked at; the mode may change without a change of content.
-	refused bool
-	tried   time.Time // when Describe failed
+	tried time.Time // when Describe failed
 }
 
 // identity tells whether a file is still what it was. The change time cannot

@@ -33,7 +33,6 @@ type group struct {
 	name      string
 	manifest  *schema.Manifest // nil when there is no such plugin
 	digest    string
-	refs      []ref // to other groups
 	instances []*Instance
 	keyed     bool // for_each
 }

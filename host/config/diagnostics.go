@@ -30,10 +30,6 @@ func (d *diagnostics) problem(summary, detail string, at *hcl.Range) {
 	d.add(schema.Error, summary, detail, at)
 }
 
-func (d *diagnostics) warning(summary, detail string, at *hcl.Range) {
-	d.add(schema.Warning, summary, detail, at)
-}
-
 func (d *diagnostics) add(severity schema.Severity, summary, detail string, at *hcl.Range) {
 	if len(d.list) >= maxDiagnostics {
 		return

@@ -166,8 +166,11 @@ func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
 	ctx.Variables = map[string]cty.Value{"event": cty.ObjectVal(event)}
 	v, diags := e.expr.Value(ctx)
 	if diags.HasErrors() {
-		d := diags.Errs()[0].(*hcl.Diagnostic)
-		return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + d.Detail))
+		for _, d := range diags {
+			if d.Severity == hcl.DiagError {
+				return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + d.Detail))
+			}
+		}
 	}
 	return v, nil
 }

@@ -138,7 +138,8 @@ func (f *Files) blocks(kind string) []*hclsyntax.Block {
 // isName reports whether s can be the name of something.
 func isName(s string) bool {
 	for i, c := range []byte(s) {
-		if !(c >= 'a' && c <= 'z' || i > 0 && (c >= '0' && c <= '9' || c == '_' || c == '-')) {
+		letter, other := c >= 'a' && c <= 'z', c >= '0' && c <= '9' || c == '_' || c == '-'
+		if !letter && (!other || i == 0) {
 			return false
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
-	"github.com/pluginhost/host/host/config/function"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -47,12 +46,13 @@ func (v *valuer) top(fields []schema.Field, attrs map[string]*hclsyntax.Attribut
 			continue
 		}
 		var x cty.Value
-		ok := true
+		var ok bool
 		if f.Type.Kind == schema.Instance {
-			if x, ok = v.instanceRef(a.Expr); !ok {
-				continue
-			}
-		} else if x, ok = v.eval(a.Expr, v.ctx); !ok {
+			x, ok = v.instanceRef(a.Expr)
+		} else {
+			x, ok = v.eval(a.Expr, v.ctx)
+		}
+		if !ok {
 			continue
 		}
 		if plain, _ := x.Unmark(); plain.IsNull() {
@@ -380,11 +380,4 @@ func fromJSON(b []byte) (cty.Value, error) {
 		return cty.NilVal, err
 	}
 	return v.Value, nil
-}
-
-// isSecret reports whether any part of a value is marked.
-func isSecret(v cty.Value) bool {
-	_, marks := v.UnmarkDeep()
-	_, ok := marks[function.Secret]
-	return ok
 }

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"golang.org/x/net/http2"
 
 	"github.com/pluginhost/host/host/apply"
 	"github.com/pluginhost/host/host/catalog"
@@ -39,11 +37,12 @@ func Dial(addr string) (*Client, error) {
 	if !ok || !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("%q is not the address of a daemon, such as unix:///run/host/host.sock", addr)
 	}
-	transport := &http2.Transport{AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
+	transport := &http.Transport{Protocols: new(http.Protocols),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			d := net.Dialer{Timeout: 5 * time.Second}
 			return d.DialContext(ctx, "unix", path)
 		}}
+	transport.Protocols.SetUnencryptedHTTP2(true)
 	c := &Client{addr: addr, http: &http.Client{Transport: transport}}
 	c.api = controlpbconnect.NewControlClient(c.http, "http://host", connect.WithReadMaxBytes(4*maxRequest))
 	return c, nil

@@ -65,7 +65,9 @@ func (s *Server) Run(ctx context.Context, b Backend) error {
 	if err := server.Shutdown(bounded); err != nil {
 		_ = server.Close()
 	}
-	<-ended
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
 	return nil
 }
 

@@ -116,18 +116,14 @@ func (o outlet) Cancel(delivery uint64, attempt uint32) error {
 }
 
 // handler connects what the plugin sends to the router. Who sends is known by
-// the lane: a handle that is not seated here is a breach of the contract.
+// the lane and the handle on it; a handle of which nothing is known is that of
+// an instance that has left, or of none.
 func (l *life) handler() wire.Handler {
-	seats := func(handle uint32) (*seat, error) {
-		if s := (*l.seats.Load())[handle]; s != nil {
-			return s, nil
-		}
-		return nil, fmt.Errorf("there is no instance %d in this process", handle)
-	}
+	seats := func(handle uint32) *seat { return (*l.seats.Load())[handle] }
 	return wire.Handler{
 		Emit: func(e *wire.Emit) error {
-			s, err := seats(e.Instance)
-			if err != nil || s.inbox.Load() == nil {
+			s := seats(e.Instance)
+			if s == nil || s.inbox.Load() == nil {
 				// An instance that has just left, or one that emits before its
 				// commit: its promise says so.
 				return l.lane.Settle(&wire.Settle{Ref: e.Promise, Err: &wire.Error{Code: wire.FailedPrecondition,
@@ -137,8 +133,8 @@ func (l *life) handler() wire.Handler {
 			return nil
 		},
 		Settle: func(s *wire.Settle) error {
-			seat, err := seats(uint32(s.Ref >> deliveryBits))
-			if err != nil {
+			seat := seats(uint32(s.Ref >> deliveryBits))
+			if seat == nil {
 				return nil // a late answer of an instance that has left
 			}
 			if inbox := seat.inbox.Load(); inbox != nil {
@@ -148,9 +144,9 @@ func (l *life) handler() wire.Handler {
 			return nil
 		},
 		Credit: func(handle, n uint32) error {
-			seat, err := seats(handle)
-			if err != nil {
-				return nil
+			seat := seats(handle)
+			if seat == nil {
+				return nil // likewise
 			}
 			inbox := seat.inbox.Load()
 			if inbox == nil {
@@ -166,23 +162,26 @@ func (l *life) handler() wire.Handler {
 // ctx ends it stops the process.
 func (l *life) serve(ctx context.Context) {
 	laneCtx, cancel := context.WithCancel(context.Background())
-	broken := make(chan error, 1)
-	go func() { broken <- l.lane.Run(laneCtx, l.handler()) }()
+	var broken error // valid after ended
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		broken = l.lane.Run(laneCtx, l.handler())
+	}()
 	select {
 	case <-l.process.Done():
 	case <-ctx.Done():
 		l.stop()
-	case err := <-broken:
-		broken <- nil
-		if err != nil {
-			l.kill("it broke the contract of the lane: " + err.Error())
+	case <-ended:
+		if broken != nil {
+			l.kill("it broke the contract of the lane: " + broken.Error())
 		} else { // it closed the lane: it is about to end, or cannot be used
 			l.stop()
 		}
 	}
 	<-l.process.Done()
 	cancel()
-	<-broken
+	<-ended
 }
 
 // stop ends the process: closing the lane asks it to, Stop insists.

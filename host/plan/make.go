@@ -34,7 +34,7 @@ func Make(have, want *config.Config, failed map[string]bool) *Plan {
 		s.Address, s.Level = address, level[address]
 		p.Steps = append(p.Steps, s)
 	}
-	slices.SortFunc(p.Steps, func(a, b Step) int { return order(a, b) })
+	slices.SortFunc(p.Steps, order)
 	// Stops come last, and in reverse: what others refer to ends after them.
 	var stops []Step
 	level = levels(old)

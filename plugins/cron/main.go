@@ -114,7 +114,7 @@ func (k *clock) run(ctx context.Context, env *sdk.Env) error {
 		last = now
 	}
 	e := &emitter{clock: k, env: env, mark: mark}
-	for {
+	for ctx.Err() == nil {
 		due := k.next(last.In(k.zone))
 		if due.IsZero() {
 			<-ctx.Done() // it came for the last time
@@ -140,11 +140,9 @@ func (k *clock) run(ctx context.Context, env *sdk.Env) error {
 			}
 		}
 		e.emit(ctx, due, false)
-		if ctx.Err() != nil {
-			return nil
-		}
 		last = due
 	}
+	return nil
 }
 
 // now is the wall clock, without the monotonic one, which a suspended machine

@@ -96,7 +96,7 @@ func (c *conns) drain(ctx context.Context, ran <-chan struct{}) {
 	c.mu.Unlock()
 	// Closing our descriptor ends Accept here; the socket itself, and the
 	// connections waiting in its queue, belong to whoever else holds it.
-	_ = c.Listener.Close()
+	_ = c.Close()
 	select {
 	case <-ran: // all that was accepted is in open now
 	case <-ctx.Done():

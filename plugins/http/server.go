@@ -85,8 +85,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Connection", "close")
 	}
 	c := &s.config
-	exact := r.URL.Path == c.Path
-	if !exact && !(strings.HasSuffix(c.Path, "/") && strings.HasPrefix(r.URL.Path, c.Path)) {
+	below := strings.HasSuffix(c.Path, "/") && strings.HasPrefix(r.URL.Path, c.Path)
+	if r.URL.Path != c.Path && !below {
 		s.refuse(w, r, http.StatusNotFound, sdk.NotFound, "there is nothing at "+r.URL.Path)
 		return
 	}

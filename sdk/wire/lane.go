@@ -118,13 +118,13 @@ func (l *Lane) Run(ctx context.Context, h Handler) error {
 // does not wait for that.
 func (l *Lane) Close() error {
 	l.mu.Lock()
-	if l.closing || l.err != nil {
-		l.mu.Unlock()
-		return nil
-	}
+	over := l.closing || l.err != nil
 	l.closing = true
 	running := l.running
 	l.mu.Unlock()
+	if over {
+		return nil
+	}
 	if !running {
 		l.fail(ErrClosed)
 		return l.conn.Close()
