@@ -116,10 +116,10 @@ func (d *daemon) first(ctx context.Context) error {
 	if err != nil || r.Outcome == apply.RolledBack && ctx.Err() != nil { // asked to stop before it was up
 		return err
 	}
-	switch {
-	case r.Outcome == apply.Invalid:
+	switch r.Outcome {
+	case apply.Invalid:
 		return &InvalidError{r.Diagnostics}
-	case r.Outcome == apply.RolledBack:
+	case apply.RolledBack:
 		return &RolledBackError{r.Diagnostics, r.Message}
 	}
 	for _, x := range r.Diagnostics {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"reflect"
 
+	"github.com/pluginhost/host/sdk/internal/typed"
+	"github.com/pluginhost/host/sdk/internal/work"
 	"github.com/pluginhost/host/sdk/schema"
-	"github.com/pluginhost/host/sdk/wire"
 )
 
 // ActionDecl is an action as declared; Action makes one.
@@ -18,7 +19,7 @@ type Handlers []Handler
 // Handler binds a function to an action; (*ActionType).Handle makes one.
 type Handler struct {
 	action string
-	handle func(ctx context.Context, input []byte) ([]byte, error)
+	handle work.Handler
 }
 
 // ActionType is an action from I to O.
@@ -31,10 +32,10 @@ func Action[I, O any](name, doc string) *ActionType[I, O] { return &ActionType[I
 func (t *ActionType[I, O]) declare() (schema.Action, error) {
 	a := schema.Action{Name: t.name, Doc: t.doc}
 	var err error
-	if a.Input, err = payloadType(reflect.TypeFor[I]()); err != nil {
+	if a.Input, err = typed.Payload(reflect.TypeFor[I]()); err != nil {
 		return a, fmt.Errorf("input of action %s: %w", t.name, err)
 	}
-	if a.Output, err = outputType(reflect.TypeFor[O]()); err != nil {
+	if a.Output, err = typed.Output(reflect.TypeFor[O]()); err != nil {
 		return a, fmt.Errorf("output of action %s: %w", t.name, err)
 	}
 	return a, nil
@@ -46,14 +47,14 @@ func (t *ActionType[I, O]) declare() (schema.Action, error) {
 func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) Handler {
 	return Handler{t.name, func(ctx context.Context, input []byte) ([]byte, error) {
 		var in I
-		if err := decode(input, &in); err != nil {
+		if err := typed.Decode(input, &in); err != nil {
 			return nil, Errorf(InvalidArgument, "input of action %s: %v", t.name, err)
 		}
 		out, err := f(ctx, in)
 		if err != nil {
 			return nil, err
 		}
-		value, err := encode(&out)
+		value, err := typed.Encode(&out)
 		if err != nil {
 			return nil, Errorf(Internal, "output of action %s: %v", t.name, err)
 		}
@@ -61,11 +62,8 @@ func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) 
 	}}
 }
 
-type eventKey struct{}
-
 // FromContext returns the event that a handler is handling. Its Data must not
 // be changed.
 func FromContext(ctx context.Context) (*EventInfo, bool) {
-	e, ok := ctx.Value(eventKey{}).(*wire.Event)
-	return e, ok
+	return work.Event(ctx)
 }

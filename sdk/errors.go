@@ -1,14 +1,9 @@
 package sdk
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"runtime/debug"
 
-	"github.com/pluginhost/host/sdk/schema"
-	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/internal/failure"
 )
 
 // Errorf returns an Error. Unavailable, ResourceExhausted and Aborted are
@@ -18,85 +13,6 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: retryable}
 }
 
-// AttrError points at an attribute of the configuration.
-type AttrError struct {
-	Attribute string
-	Err       error
-}
-
-func (e *AttrError) Error() string { return e.Attribute + ": " + e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *AttrError) Unwrap() error { return e.Err }
-
-// Bounds of what an author's error may carry, far below the lane's.
-const (
-	maxMessage = 8 << 10 // bytes
-	maxStack   = 16 << 10
-)
-
-// rejection is an author's error as the contract has it.
-func rejection(err error) *Error {
-	var e *Error
-	switch {
-	case errors.As(err, &e):
-		c := *e
-		if c.Code == 0 {
-			c.Code = Unknown
-		}
-		e = &c
-	case errors.Is(err, context.DeadlineExceeded):
-		e = &Error{Code: DeadlineExceeded, Message: err.Error()}
-	case errors.Is(err, context.Canceled):
-		e = &Error{Code: Canceled, Message: err.Error()}
-	default:
-		e = &Error{Code: Unknown, Message: err.Error()}
-	}
-	if len(e.Message) > maxMessage {
-		e.Message = e.Message[:maxMessage] + "…"
-	}
-	if len(e.Details) > wire.MaxEvent {
-		e.Details = nil
-	}
-	return e
-}
-
-// panicked is the error of a function that panicked with v.
-func panicked(what string, v any) *Error {
-	stack := debug.Stack()
-	if len(stack) > maxStack {
-		stack = stack[:maxStack]
-	}
-	details, _ := json.Marshal(map[string]string{"stack": string(stack)}) // strings cannot fail
-	return &Error{Code: Internal, Reason: wire.ReasonPanic, Message: fmt.Sprintf("panic in %s: %v", what, v), Details: details}
-}
-
-// diagnostics are what an author's error says of a configuration: one for each
-// error joined into it.
-func diagnostics(err error) []schema.Diagnostic {
-	if err == nil {
-		return nil
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the joined errors of this very error
-		var out []schema.Diagnostic
-		for _, e := range joined.Unwrap() {
-			out = append(out, diagnostics(e)...)
-		}
-		return out
-	}
-	d := schema.Diagnostic{Severity: schema.Error, Summary: err.Error()}
-	var attr *AttrError
-	if errors.As(err, &attr) {
-		d.Attribute = attr.Attribute
-		if direct, ok := err.(*AttrError); ok { //nolint:errorlint // the attribute is said beside the summary
-			d.Summary = direct.Err.Error()
-		}
-	}
-	var e *Error
-	if errors.As(err, &e) && e.Reason == wire.ReasonPanic {
-		var details struct{ Stack string }
-		_ = json.Unmarshal(e.Details, &details) // a diagnostic without the stack is still one
-		d.Detail = details.Stack
-	}
-	return []schema.Diagnostic{d}
-}
+// AttrError points at an attribute of the configuration: Attribute is its path,
+// for example listen or rules[2].path, and Err says what is wrong with it.
+type AttrError = failure.AttrError

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/pluginhost/host/sdk/internal/typed"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -28,7 +29,7 @@ type EventType[D any] struct{ name, doc string }
 func Event[D any](name, doc string) *EventType[D] { return &EventType[D]{name, doc} }
 
 func (t *EventType[D]) declare() (schema.Event, error) {
-	data, err := payloadType(reflect.TypeFor[D]())
+	data, err := typed.Payload(reflect.TypeFor[D]())
 	if err != nil {
 		err = fmt.Errorf("event %s: %w", t.name, err)
 	}
@@ -61,7 +62,7 @@ func (t *EventType[D]) Emit(ctx context.Context, env *Env, data D, opts ...EmitO
 	now := time.Now()
 	e := wire.Event{ID: wire.NewIDAt(now), Time: now.UnixNano()}
 	var err error
-	if e.Data, err = encode(&data); err != nil {
+	if e.Data, err = typed.Encode(&data); err != nil {
 		return rejected(e.ID, Errorf(InvalidArgument, "data of event %s: %v", t.name, err))
 	}
 	if cause, ok := FromContext(ctx); ok {

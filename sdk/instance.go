@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pluginhost/host/sdk/internal/failure"
+	"github.com/pluginhost/host/sdk/internal/typed"
+	"github.com/pluginhost/host/sdk/internal/work"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -20,8 +23,9 @@ type instance struct {
 	events  []string   // by index in the manifest
 	actions []*Handler // by index in the manifest; nil where nobody handles
 	author  *Instance
-	opened  *configuring
-	pool    *pool
+	opened  *typed.Values
+	credit  int
+	pool    *work.Pool
 
 	open   atomic.Bool // between Commit and the end of Drain
 	stopDo sync.Once
@@ -44,11 +48,10 @@ func (i *instance) bind(author *Instance, actions []string) error {
 		}
 		i.actions[at] = h
 	}
-	credit := author.Credit
-	if credit <= 0 {
-		credit = defaultCredit
+	if i.credit = author.Credit; i.credit <= 0 {
+		i.credit = defaultCredit
 	}
-	i.pool = newPool(credit, i.handleCall)
+	i.pool = work.NewPool(i.credit, i.handleCall)
 	return nil
 }
 
@@ -57,7 +60,7 @@ func (i *instance) commit() {
 	ctx, cancel := context.WithCancel(context.Background())
 	i.cancel, i.ran = cancel, make(chan struct{})
 	i.open.Store(true)
-	_ = i.process.lane.Credit(i.handle, uint32(i.pool.limit)) // a lane that is gone ends the process
+	_ = i.process.lane.Credit(i.handle, uint32(i.credit)) // a lane that is gone ends the process
 	go func() {
 		defer close(i.ran)
 		if i.author.Run == nil {
@@ -72,7 +75,7 @@ func (i *instance) commit() {
 func (i *instance) callRun(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked("Run", v)
+			err = failure.Panicked("Run", v)
 		}
 	}()
 	return i.author.Run(ctx)
@@ -85,7 +88,7 @@ func (i *instance) drain(ctx context.Context) (unfinished int) {
 		i.author.OnDrain(ctx)
 	}
 	select {
-	case <-i.pool.idleCh():
+	case <-i.pool.Idle():
 	case <-ctx.Done():
 	}
 	return i.end(ctx)
@@ -94,7 +97,7 @@ func (i *instance) drain(ctx context.Context) (unfinished int) {
 // end stops everything; safe to call twice.
 func (i *instance) end(ctx context.Context) (unfinished int) {
 	i.stopDo.Do(func() {
-		unfinished = i.pool.close()
+		unfinished = i.pool.Close()
 		if i.cancel != nil {
 			i.cancel()
 			select {
@@ -109,7 +112,7 @@ func (i *instance) end(ctx context.Context) (unfinished int) {
 				i.process.log.Warn("close failed", "instance", i.process.addressOf(i), "error", err)
 			}
 		}
-		i.opened.close()
+		i.opened.Close()
 	})
 	return unfinished
 }
@@ -128,16 +131,17 @@ func (i *instance) deliver(d *wire.Deliver) {
 		reject(Unimplemented, "", "the instance does not handle this action")
 		return
 	}
-	if !i.pool.put(newCall(i.actions[d.Action], d)) {
+	h := i.actions[d.Action]
+	if !i.pool.Put(work.NewCall(h.action, h.handle, d)) {
 		reject(Unavailable, wire.ReasonDraining, "the instance takes nothing new")
 	}
 }
 
 // handleCall runs a handler and settles its delivery.
-func (i *instance) handleCall(c *call) {
-	value, err := c.run()
-	if serr := i.process.lane.Settle(&wire.Settle{Ref: c.delivery, Attempt: c.attempt, Value: value, Err: err}); errors.Is(serr, wire.ErrTooLarge) {
-		_ = i.process.lane.Settle(&wire.Settle{Ref: c.delivery, Attempt: c.attempt,
+func (i *instance) handleCall(c *work.Call) {
+	value, err := c.Run()
+	if serr := i.process.lane.Settle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt, Value: value, Err: err}); errors.Is(serr, wire.ErrTooLarge) {
+		_ = i.process.lane.Settle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt,
 			Err: &Error{Code: ResourceExhausted, Message: "the outcome is too large"}})
 	}
 	_ = i.process.lane.Credit(i.handle, 1)

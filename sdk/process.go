@@ -13,11 +13,15 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pluginhost/host/sdk/internal/failure"
+	"github.com/pluginhost/host/sdk/internal/typed"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/descriptor"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
-// process is the plugin's side of the contract: it implements wire.Control for
+// process is the plugin's side of the contract: it implements rpc.Control for
 // the instances of one process and carries their events over the lane.
 type process struct {
 	manifest schema.Manifest
@@ -41,64 +45,72 @@ type process struct {
 // builder is what is left of a Plugin without its type parameter.
 type builder interface {
 	verify(ctx context.Context, config []byte, progress func(string, int)) error
-	make(ctx context.Context, config []byte, leases map[string]*os.File, env *Env) (*Instance, *configuring, error)
+	make(ctx context.Context, config []byte, leases map[string]*os.File, env *Env) (*Instance, *typed.Values, error)
 }
 
-// typed is the builder of a Plugin[C].
-type typed[C any] struct {
+// author is the builder of a Plugin[C].
+type author[C any] struct {
 	plugin Plugin[C]
-	config *configured
+	config *typed.Settings
 }
 
-func (t typed[C]) verify(ctx context.Context, config []byte, progress func(string, int)) (err error) {
+func (a author[C]) verify(ctx context.Context, config []byte, progress func(string, int)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked("Verify", v)
+			err = failure.Panicked("Verify", v)
 		}
 	}()
 	var c C
-	d := &configuring{}
-	if err := d.decode(t.config, config, reflect.ValueOf(&c).Elem()); err != nil {
+	d := &typed.Values{}
+	if err := d.Decode(a.config, config, reflect.ValueOf(&c).Elem()); err != nil {
 		return err
 	}
-	if t.plugin.Verify == nil {
+	if a.plugin.Verify == nil {
 		return nil
 	}
-	return t.plugin.Verify(ctx, c, progress)
+	return a.plugin.Verify(ctx, c, progress)
 }
 
-func (t typed[C]) make(ctx context.Context, config []byte, leases map[string]*os.File, env *Env) (in *Instance, d *configuring, err error) {
+func (a author[C]) make(ctx context.Context, config []byte, leases map[string]*os.File, env *Env) (in *Instance, d *typed.Values, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicked("New", v)
+			err = failure.Panicked("New", v)
 		}
 		if err != nil {
-			d.close()
+			d.Close()
 		}
 	}()
 	var c C
-	d = &configuring{leases: leases}
-	if err := d.decode(t.config, config, reflect.ValueOf(&c).Elem()); err != nil {
+	d = &typed.Values{Leases: leases}
+	if err := d.Decode(a.config, config, reflect.ValueOf(&c).Elem()); err != nil {
 		return nil, d, err
 	}
-	if t.plugin.New == nil {
+	if a.plugin.New == nil {
 		return &Instance{}, d, nil
 	}
-	in, err = t.plugin.New(ctx, c, env)
+	in, err = a.plugin.New(ctx, c, env)
 	if err == nil && in == nil {
 		err = errors.New("function New returned no instance")
 	}
 	return in, d, err
 }
 
+// meanings are the types of this package whose values mean something to host.
+var meanings = map[reflect.Type]schema.Kind{
+	reflect.TypeFor[Bytes]():       schema.Bytes,
+	reflect.TypeFor[Secret]():      schema.Secret,
+	reflect.TypeFor[Executable]():  schema.Executable,
+	reflect.TypeFor[InstanceRef](): schema.Instance,
+}
+
 // newProcess reads a Plugin. An error is a fault of its author.
 func newProcess[C any](p Plugin[C]) (*process, error) {
-	config, err := configOf(reflect.TypeFor[C]())
+	config, err := typed.Of(reflect.TypeFor[C](), meanings)
 	if err != nil {
 		return nil, err
 	}
 	s := &process{instances: map[uint32]*instance{}, addresses: map[*instance]string{},
-		leases: map[string]*os.File{}, arrived: make(chan struct{}), build: typed[C]{p, config},
+		leases: map[string]*os.File{}, arrived: make(chan struct{}), build: author[C]{p, config},
 		manifest: schema.Manifest{Name: p.Name, Version: p.Version, Doc: p.Doc, Config: config.Fields, Capabilities: p.Capabilities}}
 	for _, e := range p.Events {
 		d, err := e.declare()
@@ -119,22 +131,22 @@ func newProcess[C any](p Plugin[C]) (*process, error) {
 	return s, s.manifest.Validate()
 }
 
-// Describe implements wire.Control.
+// Describe implements rpc.Control.
 func (s *process) Describe(context.Context) (*schema.Manifest, error) { return &s.manifest, nil }
 
-// Verify implements wire.Control.
-func (s *process) Verify(ctx context.Context, in wire.Instance, progress func(wire.Progress)) ([]schema.Diagnostic, error) {
+// Verify implements rpc.Control.
+func (s *process) Verify(ctx context.Context, in rpc.Instance, progress func(rpc.Progress)) ([]schema.Diagnostic, error) {
 	err := s.build.verify(ctx, in.Config, func(message string, percent int) {
-		progress(wire.Progress{Message: message, Percent: uint32(min(max(percent, 0), 100))})
+		progress(rpc.Progress{Message: message, Percent: uint32(min(max(percent, 0), 100))})
 	})
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return diagnostics(err), nil
+	return failure.Diagnostics(err), nil
 }
 
-// Prepare implements wire.Control.
-func (s *process) Prepare(ctx context.Context, in wire.Instance) ([]schema.Diagnostic, error) {
+// Prepare implements rpc.Control.
+func (s *process) Prepare(ctx context.Context, in rpc.Instance) ([]schema.Diagnostic, error) {
 	leases, err := s.take(ctx, in.Leases)
 	if err != nil {
 		return nil, err
@@ -144,12 +156,12 @@ func (s *process) Prepare(ctx context.Context, in wire.Instance) ([]schema.Diagn
 		Log: s.log.With("instance", in.Address), Stdout: s.stdout, instance: i}
 	author, opened, err := s.build.make(ctx, in.Config, leases, env)
 	if err != nil {
-		return diagnostics(err), nil
+		return failure.Diagnostics(err), nil
 	}
 	i.opened = opened
 	if err := i.bind(author, s.actions); err != nil {
-		opened.close()
-		return diagnostics(err), nil
+		opened.Close()
+		return failure.Diagnostics(err), nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +173,7 @@ func (s *process) Prepare(ctx context.Context, in wire.Instance) ([]schema.Diagn
 	return nil, nil
 }
 
-// Commit implements wire.Control.
+// Commit implements rpc.Control.
 func (s *process) Commit(_ context.Context, handle uint32) error {
 	i, err := s.find(handle)
 	if err != nil {
@@ -171,7 +183,7 @@ func (s *process) Commit(_ context.Context, handle uint32) error {
 	return nil
 }
 
-// Abort implements wire.Control.
+// Abort implements rpc.Control.
 func (s *process) Abort(ctx context.Context, handle uint32) error {
 	i, err := s.find(handle)
 	if err != nil {
@@ -182,7 +194,7 @@ func (s *process) Abort(ctx context.Context, handle uint32) error {
 	return nil
 }
 
-// Drain implements wire.Control.
+// Drain implements rpc.Control.
 func (s *process) Drain(ctx context.Context, handle uint32, timeout time.Duration) (int, error) {
 	i, err := s.find(handle)
 	if err != nil {
@@ -221,7 +233,7 @@ func (s *process) addressOf(i *instance) string {
 func (s *process) fatal(err error) { s.exit(err) }
 
 // take waits for the descriptors of leases; the result is by attribute.
-func (s *process) take(ctx context.Context, want []wire.Lease) (map[string]*os.File, error) {
+func (s *process) take(ctx context.Context, want []rpc.Lease) (map[string]*os.File, error) {
 	got := map[string]*os.File{}
 	for _, l := range want {
 		for {
@@ -254,7 +266,7 @@ func (s *process) take(ctx context.Context, want []wire.Lease) (map[string]*os.F
 // receive takes descriptors until the connection ends.
 func (s *process) receive(conn *net.UnixConn) {
 	for {
-		id, f, err := wire.ReceiveDescriptor(conn)
+		id, f, err := descriptor.Receive(conn)
 		s.mu.Lock()
 		if f != nil {
 			if old := s.leases[id]; old != nil {
@@ -303,7 +315,7 @@ func (s *process) handler() wire.Handler {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			for _, i := range s.instances {
-				i.pool.cancel(delivery, attempt)
+				i.pool.Cancel(delivery, attempt)
 			}
 			return nil
 		},

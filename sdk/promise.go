@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
+
+	"github.com/pluginhost/host/sdk/internal/failure"
 )
 
 // Promise is the future outcome of an event. Its methods may be called from
@@ -50,7 +52,7 @@ func (p *Promise) Accepted(ctx context.Context) error {
 	case p.settled:
 		return p.err
 	}
-	return rejection(ctx.Err())
+	return failure.Of(ctx.Err())
 }
 
 // Done is closed when the promise is settled.
@@ -79,7 +81,7 @@ func (p *Promise) Wait(ctx context.Context) (Value, error) {
 	if value, err, ok := p.outcome(); ok {
 		return value, err
 	}
-	return nil, rejection(ctx.Err())
+	return nil, failure.Of(ctx.Err())
 }
 
 func (p *Promise) outcome() (value Value, err error, settled bool) { //nolint:revive,staticcheck // the error is the outcome's, not the call's

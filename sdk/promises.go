@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/pluginhost/host/sdk/internal/failure"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -53,7 +54,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
 			if !w.granted {
 				w.gone = true
 				t.mu.Unlock()
-				return 0, rejection(ctx.Err())
+				return 0, failure.Of(ctx.Err())
 			}
 		}
 	} else if t.closed == nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 // closeBound is how long instances have to end when host is gone.
@@ -24,7 +25,7 @@ const closeBound = 2 * time.Second
 
 // Serve runs the plugin; it is the last call of main and does not return.
 func Serve[C any](p Plugin[C]) {
-	if os.Getenv(wire.CookieKey) != wire.CookieValue {
+	if os.Getenv(rpc.CookieKey) != rpc.CookieValue {
 		fmt.Fprintf(os.Stderr, "%s is a plugin for host, and is started by it: put it into the plugin directory, then see host plugins list.\n", filepath.Base(os.Args[0]))
 		os.Exit(1)
 	}
@@ -76,7 +77,7 @@ func (s *process) serve() error {
 	go s.receive(descriptors)
 	go func() { ended <- s.lane.Run(context.Background(), s.handler()) }()
 	go plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: wire.Handshake(), Plugins: wire.PluginSet(s), GRPCServer: wire.GRPCServer,
+		HandshakeConfig: rpc.Handshake(), Plugins: rpc.PluginSet(s), GRPCServer: rpc.GRPCServer,
 		Logger: hclog.New(&hclog.LoggerOptions{Name: s.manifest.Name, Level: hclog.Warn, Output: stderr, JSONFormat: true}),
 	})
 	err = <-ended

@@ -14,7 +14,7 @@ import (
 	"github.com/pluginhost/host/host/plan"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/sdk/schema"
-	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 // parallel is how many instances are verified or prepared at once.
@@ -161,7 +161,7 @@ func (t *transaction) reserve(ctx context.Context) error {
 func (t *transaction) verify(ctx context.Context) error {
 	limit := t.want.Host.Start + t.want.Host.Verify
 	return t.each(ctx, t.candidates(-1), limit, func(ctx context.Context, m *candidate) error {
-		diags, err := m.Verify(ctx, func(p wire.Progress) {
+		diags, err := m.Verify(ctx, func(p rpc.Progress) {
 			t.tell(Progress{Phase: Verify, Address: m.Address(), Message: p.Message, Percent: p.Percent})
 		})
 		t.pluginSays(m.config, diags)
@@ -180,11 +180,11 @@ func (t *transaction) prepare(ctx context.Context) error {
 			return nil
 		}
 		err := t.each(ctx, made, t.want.Host.Prepare, func(ctx context.Context, m *candidate) error {
-			var leases []wire.Lease
+			var leases []rpc.Lease
 			var listeners []string
 			for n, l := range m.leases {
 				r := m.config.Resources[n]
-				leases = append(leases, wire.Lease{ID: l.ID, Attribute: r.Attribute})
+				leases = append(leases, rpc.Lease{ID: l.ID, Attribute: r.Attribute})
 				if r.Kind == schema.Listener {
 					listeners = append(listeners, l.Address)
 				}

@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -49,7 +51,7 @@ func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
 	b.evalGroups()
 	b.evalRoutes()
 	b.conflicts()
-	diags := f.diags.sorted()
+	diags := f.diags.Sorted()
 	if diags.HasErrors() {
 		return nil, diags
 	}
@@ -67,16 +69,16 @@ func (f *Files) evalLocals() map[string]cty.Value {
 	attrs := map[string]*hclsyntax.Attribute{}
 	var names []string
 	for _, b := range f.blocks("locals") {
-		for _, a := range sortedAttrs(b.Body) {
+		for _, a := range syntax.SortedAttrs(b.Body) {
 			if other, twice := attrs[a.Name]; twice {
-				f.diags.problem("Defined twice", fmt.Sprintf("local.%s is defined already at %s:%d.", a.Name, other.NameRange.Filename, other.NameRange.Start.Line), a.NameRange.Ptr())
+				f.diags.Problem("Defined twice", fmt.Sprintf("local.%s is defined already at %s:%d.", a.Name, other.NameRange.Filename, other.NameRange.Start.Line), a.NameRange.Ptr())
 				continue
 			}
 			attrs[a.Name] = a
 			names = append(names, a.Name)
 		}
 		for _, x := range b.Body.Blocks {
-			f.diags.problem("A block among locals", "locals has lines of the form name = value only.", x.TypeRange.Ptr())
+			f.diags.Problem("A block among locals", "locals has lines of the form name = value only.", x.TypeRange.Ptr())
 		}
 	}
 	refs := func(name string) []string {
@@ -96,7 +98,7 @@ func (f *Files) evalLocals() map[string]cty.Value {
 	}
 	order, cycle := sortRefs(names, refs)
 	if cycle != nil {
-		f.diags.problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
+		f.diags.Problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
 	}
 	for _, name := range order {
 		if v, ok := f.eval(attrs[name].Expr, f.context(values)); ok {
@@ -147,17 +149,17 @@ func (b *builder) collect() {
 	for _, block := range b.blocks("plugin") {
 		g := &group{block: block, plugin: block.Labels[0], name: block.Labels[1]}
 		if reserved := []string{"var", "local", "each", "event", "host"}; slices.Contains(reserved, g.plugin) {
-			b.diags.problem("Not a plugin", fmt.Sprintf("%q has a meaning of its own in expressions.", g.plugin), block.LabelRanges[0].Ptr())
+			b.diags.Problem("Not a plugin", fmt.Sprintf("%q has a meaning of its own in expressions.", g.plugin), block.LabelRanges[0].Ptr())
 			continue
 		}
 		var ok bool
 		g.manifest, g.digest, ok = b.plugins.Manifest(g.plugin)
 		if !ok {
-			detail := fmt.Sprintf("There is no plugin %q in %s.%s", g.plugin, b.host.PluginDir, suggest(g.plugin, b.plugins.Names()))
+			detail := fmt.Sprintf("There is no plugin %q in %s.%s", g.plugin, b.host.PluginDir, diagnostic.Suggest(g.plugin, b.plugins.Names()))
 			if why := b.plugins.Rejected(g.plugin); why != "" {
 				detail = fmt.Sprintf("The executable is there and cannot be used: %s", why)
 			}
-			b.diags.problem("Unknown plugin", detail, block.LabelRanges[0].Ptr())
+			b.diags.Problem("Unknown plugin", detail, block.LabelRanges[0].Ptr())
 		}
 		_, g.keyed = block.Body.Attributes["for_each"]
 		b.groups[g.address()] = g
@@ -174,15 +176,11 @@ func (b *builder) conflicts() {
 					continue
 				}
 				if other, taken := holder[r.Value]; taken {
-					b.diags.problem("Two instances want the same address", fmt.Sprintf("%s is also wanted at %s:%d.", r.Value, other.Range.File, other.Range.Line), fromRange(r.Range))
+					b.diags.Problem("Two instances want the same address", fmt.Sprintf("%s is also wanted at %s:%d.", r.Value, other.Range.File, other.Range.Line), r.Range.Place())
 					continue
 				}
 				holder[r.Value] = r
 			}
 		}
 	}
-}
-
-func fromRange(r Range) *hcl.Range {
-	return &hcl.Range{Filename: r.File, Start: hcl.Pos{Line: r.Line, Column: r.Column}, End: hcl.Pos{Line: r.EndLine, Column: r.EndColumn}}
 }

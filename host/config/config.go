@@ -9,6 +9,10 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/pluginhost/host/host/config/attribute"
+	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -49,16 +53,6 @@ type Instance struct {
 	Process   Process
 	Range     Range            // of the block's header
 	Attrs     map[string]Range // top-level attribute name to its range
-}
-
-// Resource is a descriptor that the instance asks for by an attribute of kind
-// listener or file.
-type Resource struct {
-	Attribute string      // path of the attribute, for example listen or tls.cert
-	Kind      schema.Kind // Listener or File
-	Value     string      // tcp://127.0.0.1:80, or an absolute path
-	Access    string      // of a file
-	Range     Range
 }
 
 // Process holds the host's own settings for a plugin's process.
@@ -111,38 +105,18 @@ type Delivery struct {
 	Durable     bool          // refused for now with a diagnostic that says so
 }
 
-// Range is a place in a file. Line and Column count from 1, Column in
-// characters; a zero Line means no place.
-type Range struct {
-	File      string `json:"file"` // as the user named the directory, joined with the file's name
-	Line      int    `json:"line"`
-	Column    int    `json:"column"`
-	EndLine   int    `json:"end_line,omitempty"`
-	EndColumn int    `json:"end_column,omitempty"`
-}
+// What is said of a configuration, and where; see package diagnostic.
+type (
+	Range       = diagnostic.Range
+	Diagnostic  = diagnostic.Diagnostic
+	Diagnostics = diagnostic.Diagnostics
+)
 
-// Diagnostic is something to tell the user about the configuration.
-type Diagnostic struct {
-	Severity schema.Severity `json:"severity"`
-	Summary  string          `json:"summary"`
-	Detail   string          `json:"detail"`
-	Address  string          `json:"address,omitempty"` // instance or route, where known
-	Range
-	Snippet string `json:"snippet,omitempty"` // the source lines; never values
-}
+// Expr is a compiled expression over an event.
+type Expr = expression.Expr
 
-// Diagnostics is what is wrong, in the order of files and lines.
-type Diagnostics []Diagnostic
-
-// HasErrors reports whether one of them is an error.
-func (d Diagnostics) HasErrors() bool {
-	for _, x := range d {
-		if x.Severity == schema.Error {
-			return true
-		}
-	}
-	return false
-}
+// Resource is a descriptor that an instance asks for.
+type Resource = attribute.Resource
 
 // Source says where a configuration comes from.
 type Source struct {
@@ -164,3 +138,7 @@ type Plugins interface {
 	// cannot be used, or "".
 	Rejected(name string) string
 }
+
+// Format returns the canonical form of a file. A file that cannot be parsed is
+// not formatted.
+func Format(src []byte, filename string) ([]byte, Diagnostics) { return syntax.Format(src, filename) }

@@ -12,6 +12,10 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pluginhost/host/host/config/attribute"
+	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/reference"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -23,7 +27,7 @@ func (b *builder) evalGroups() {
 	names := slices.Sorted(maps.Keys(b.groups))
 	order, cycle := sortRefs(names, func(n string) []string { return b.groupRefs(b.groups[n]) })
 	if cycle != nil {
-		b.diags.problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
+		b.diags.Problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
 	}
 	total := 0
 	for _, n := range order {
@@ -33,7 +37,7 @@ func (b *builder) evalGroups() {
 			continue
 		}
 		if total += len(keys); total > maxInstances {
-			b.diags.problem("Too many instances", fmt.Sprintf("A configuration has at most %d instances.", maxInstances), g.block.DefRange().Ptr())
+			b.diags.Problem("Too many instances", fmt.Sprintf("A configuration has at most %d instances.", maxInstances), g.block.DefRange().Ptr())
 			return
 		}
 		g.instances = []*Instance{}
@@ -46,7 +50,7 @@ func (b *builder) evalGroups() {
 		}
 		b.show(g, shown)
 	}
-	b.diags.address = ""
+	b.diags.Address = ""
 }
 
 // forEach returns the keys of a group, sorted; one empty key without for_each.
@@ -63,9 +67,9 @@ func (b *builder) forEach(g *group) (keys []string, values []cty.Value, ok bool)
 	t := v.Type()
 	switch {
 	case len(marks) > 0:
-		b.diags.problem("Secret keys", "The keys of for_each are part of addresses, which are shown everywhere: nonsecret() says that they may be.", a.Expr.Range().Ptr())
+		b.diags.Problem("Secret keys", "The keys of for_each are part of addresses, which are shown everywhere: nonsecret() says that they may be.", a.Expr.Range().Ptr())
 	case v.IsNull() || !v.IsKnown():
-		b.diags.problem("Not known", "The keys of for_each must be known when the configuration is read.", a.Expr.Range().Ptr())
+		b.diags.Problem("Not known", "The keys of for_each must be known when the configuration is read.", a.Expr.Range().Ptr())
 	case t.IsObjectType() || t.IsMapType():
 		for it := v.ElementIterator(); it.Next(); {
 			k, x := it.Element()
@@ -78,7 +82,7 @@ func (b *builder) forEach(g *group) (keys []string, values []cty.Value, ok bool)
 			_, x := it.Element()
 			x, _ = x.Unmark()
 			if x.Type() != cty.String || x.IsNull() || !x.IsKnown() || seen[x.AsString()] {
-				b.diags.problem("Not keys", "A list for for_each has strings, each once.", a.Expr.Range().Ptr())
+				b.diags.Problem("Not keys", "A list for for_each has strings, each once.", a.Expr.Range().Ptr())
 				return nil, nil, false
 			}
 			seen[x.AsString()] = true
@@ -86,7 +90,7 @@ func (b *builder) forEach(g *group) (keys []string, values []cty.Value, ok bool)
 		}
 		return keys, values, true
 	default:
-		b.diags.problem("Wrong type", "for_each takes a map, or a list of strings.", a.Expr.Range().Ptr())
+		b.diags.Problem("Wrong type", "for_each takes a map, or a list of strings.", a.Expr.Range().Ptr())
 	}
 	return keys, values, ok && len(marks) == 0 && !v.IsNull() && v.IsKnown() && (t.IsObjectType() || t.IsMapType())
 }
@@ -118,12 +122,12 @@ func (b *builder) instanceContext(g *group, key string, value cty.Value) *hcl.Ev
 // returned all the same, so that routes can be checked.
 func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) *Instance {
 	in := &Instance{Plugin: g.plugin, Name: g.name, Key: key, Address: g.address(), Digest: g.digest, Manifest: g.manifest,
-		Range: toRange(g.block.DefRange()), Attrs: map[string]Range{}}
+		Range: diagnostic.ToRange(g.block.DefRange()), Attrs: map[string]Range{}}
 	if g.keyed {
-		in.Address = instanceAddress(g.plugin, g.name, key)
+		in.Address = reference.Address(g.plugin, g.name, key)
 	}
-	b.diags.address = in.Address
-	defer func() { b.diags.address = "" }()
+	b.diags.Address = in.Address
+	defer func() { b.diags.Address = "" }()
 
 	depends := map[string]bool{}
 	for _, n := range b.groupRefs(g) {
@@ -140,14 +144,15 @@ func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) *Instance
 	for name, a := range g.block.Body.Attributes {
 		if name != "for_each" && name != "depends_on" && name != "process" {
 			attrs[name] = a
-			in.Attrs[name] = toRange(a.SrcRange)
+			in.Attrs[name] = diagnostic.ToRange(a.SrcRange)
 		}
 	}
 	if g.manifest == nil {
 		return in
 	}
-	v := &valuer{builder: b, ctx: ctx, instance: in}
-	config, shown := v.top(g.manifest.Config, attrs, g.block)
+	v := &attribute.Reader{Diags: b.diags, Ctx: ctx, Plugin: in.Plugin, Address: in.Address, Range: in.Range, Abs: b.abs, Ref: b.instanceRef}
+	config, shown := v.Read(g.manifest.Config, attrs, g.block)
+	in.Resources = v.Resources
 	in.Config, _ = json.Marshal(config) // plain values cannot fail
 	in.Shown, _ = json.Marshal(shown)
 	return in
@@ -161,23 +166,23 @@ func (b *builder) dependsOn(g *group, to map[string]bool) {
 	}
 	list, ok := a.Expr.(*hclsyntax.TupleConsExpr)
 	if !ok {
-		b.diags.problem("Wrong type", "depends_on takes a list of instances: depends_on = [exec.bill].", a.Expr.Range().Ptr())
+		b.diags.Problem("Wrong type", "depends_on takes a list of instances: depends_on = [exec.bill].", a.Expr.Range().Ptr())
 		return
 	}
 	for _, e := range list.Exprs {
-		r, ok := b.parseRef(e)
+		r, ok := reference.Parse(e, b.ctx, b.diags)
 		if !ok {
 			continue
 		}
-		if len(r.member) > 0 {
-			b.diags.problem("Not an instance", "depends_on takes instances, without event or action.", r.at.Ptr())
+		if len(r.Member) > 0 {
+			b.diags.Problem("Not an instance", "depends_on takes instances, without event or action.", r.At.Ptr())
 			continue
 		}
-		if !r.keyed && b.groups[r.group()] != nil {
+		if !r.Keyed && b.groups[r.Group()] != nil {
 			continue // all of a group: groupRefs has them
 		}
 		if _, ok := b.find(r); ok {
-			to[r.address()] = true
+			to[r.Address()] = true
 		}
 	}
 }
@@ -188,36 +193,36 @@ func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
 	outer := b.reader(g.block.Body, g.address(), ctx)
 	for _, x := range g.block.Body.Blocks {
 		if x.Type != "process" {
-			b.diags.problem("Unknown block", fmt.Sprintf("%s has no block %q; only process is a block, all else is written as name = value.", g.address(), x.Type), x.TypeRange.Ptr())
+			b.diags.Problem("Unknown block", fmt.Sprintf("%s has no block %q; only process is a block, all else is written as name = value.", g.address(), x.Type), x.TypeRange.Ptr())
 		}
 	}
-	r := outer.block("process")
+	r := outer.Block("process")
 	if r == nil {
 		return p
 	}
-	r.oneOf("isolation", &p.Isolation, "plugin", "instance")
-	if v, at, ok := r.value("env", cty.Map(cty.String)); ok {
+	r.OneOf("isolation", &p.Isolation, "plugin", "instance")
+	if v, at, ok := r.Value("env", cty.Map(cty.String)); ok {
 		p.Env = map[string]string{}
 		for k, x := range v.AsValueMap() {
 			if k == "" || strings.ContainsAny(k, "=\x00") || x.IsNull() || strings.ContainsRune(x.AsString(), 0) {
-				b.diags.problem("Not a usable environment", "A name has no =, and neither name nor value have NUL or are null.", at)
+				b.diags.Problem("Not a usable environment", "A name has no =, and neither name nor value have NUL or are null.", at)
 				continue
 			}
 			p.Env[k] = x.AsString()
 		}
 	}
-	r.text("user", &p.User)
-	if a := r.body.Attributes["user"]; a != nil && p.User != "" {
-		b.diags.problem("Not available yet", "Another user needs the privileged spawner, which this version does not have. Remove the line; the process runs as the user of the daemon.", a.SrcRange.Ptr())
+	r.Text("user", &p.User)
+	if a := r.Body.Attributes["user"]; a != nil && p.User != "" {
+		b.diags.Problem("Not available yet", "Another user needs the privileged spawner, which this version does not have. Remove the line; the process runs as the user of the daemon.", a.SrcRange.Ptr())
 	}
-	r.bytes("memory", &p.Memory)
-	if s := r.block("restart"); s != nil {
-		s.number("max", &p.Restart.Max, 0, 1_000_000)
-		s.duration("within", &p.Restart.Within, time.Millisecond, 24*time.Hour)
-		s.duration("backoff", &p.Restart.Backoff, 0, time.Hour)
-		s.done()
+	r.Bytes("memory", &p.Memory)
+	if s := r.Block("restart"); s != nil {
+		s.Number("max", &p.Restart.Max, 0, 1_000_000)
+		s.Duration("within", &p.Restart.Within, time.Millisecond, 24*time.Hour)
+		s.Duration("backoff", &p.Restart.Backoff, 0, time.Hour)
+		s.Done()
 	}
-	r.done()
+	r.Done()
 	return p
 }
 
@@ -232,7 +237,7 @@ func (b *builder) readable(g *group, in *Instance, ctx *hcl.EvalContext) cty.Val
 		a := g.block.Body.Attributes[f.Name]
 		if a == nil {
 			m[f.Name] = cty.NullVal(cty.DynamicPseudoType)
-			if v, err := fromJSON(f.Default); err == nil {
+			if v, err := expression.FromJSON(f.Default); err == nil {
 				m[f.Name] = v
 			}
 			continue

@@ -14,44 +14,47 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	ctyfunction "github.com/zclconf/go-cty/cty/function"
 
+	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/function"
+	"github.com/pluginhost/host/host/config/syntax"
 )
 
 // Files is a parsed configuration whose plugins have not been looked at yet.
 type Files struct {
 	src       Source
 	dir       string // absolute
-	files     []*source
+	files     []*syntax.File
 	host      Host
 	variables map[string]cty.Value
 	functions map[string]ctyfunction.Function
-	diags     *diagnostics
+	diags     *diagnostic.List
 }
 
 // Open reads and parses the directory and evaluates the host block, so that
 // the plugin directory is known. Files is nil when it could not be read at all;
 // with errors in the rest it is returned beside them, so that Build finds more.
 func Open(src Source) (*Files, Diagnostics) {
-	diags := newDiagnostics()
+	diags := diagnostic.NewList()
 	dir, err := filepath.Abs(src.Dir)
 	if err != nil {
-		diags.problem("The configuration cannot be read", err.Error(), nil)
-		return nil, diags.sorted()
+		diags.Problem("The configuration cannot be read", err.Error(), nil)
+		return nil, diags.Sorted()
 	}
 	env := environ(src.Env)
 	f := &Files{src: src, dir: dir, diags: diags,
-		functions: function.All(function.Outside{Dir: dir, Env: env, OnValue: diags.secret})}
-	f.files = readDir(src.Dir, ".hcl", diags)
+		functions: function.All(function.Outside{Dir: dir, Env: env, OnValue: diags.Secret})}
+	f.files = syntax.ReadDir(src.Dir, ".hcl", diags)
 	if len(f.files) == 0 {
-		if !diags.sorted().HasErrors() {
-			diags.problem("There is no configuration", fmt.Sprintf("%s holds no file whose name ends in .hcl; -c names the directory that does.", src.Dir), nil)
+		if !diags.Sorted().HasErrors() {
+			diags.Problem("There is no configuration", fmt.Sprintf("%s holds no file whose name ends in .hcl; -c names the directory that does.", src.Dir), nil)
 		}
-		return nil, diags.sorted()
+		return nil, diags.Sorted()
 	}
 	f.checkBlocks()
 	f.variables = f.evalVariables(env)
 	f.evalHost()
-	return f, diags.sorted()
+	return f, diags.Sorted()
 }
 
 // Host returns the host block.
@@ -78,16 +81,16 @@ var labels = map[string][]string{
 func (f *Files) checkBlocks() {
 	seen := map[string]hcl.Range{}
 	for _, file := range f.files {
-		if file.body == nil {
+		if file.Body == nil {
 			continue
 		}
-		for _, a := range sortedAttrs(file.body) {
-			f.diags.problem("An attribute outside of a block", fmt.Sprintf("%s stands at the top level, where there are only blocks: host, variable, locals, plugin and route.", a.Name), a.NameRange.Ptr())
+		for _, a := range syntax.SortedAttrs(file.Body) {
+			f.diags.Problem("An attribute outside of a block", fmt.Sprintf("%s stands at the top level, where there are only blocks: host, variable, locals, plugin and route.", a.Name), a.NameRange.Ptr())
 		}
-		for _, b := range file.body.Blocks {
+		for _, b := range file.Body.Blocks {
 			want, ok := labels[b.Type]
 			if !ok {
-				f.diags.problem("Unknown block", fmt.Sprintf("There is no block %q.%s", b.Type, suggest(b.Type, slices.Sorted(maps.Keys(labels)))), b.TypeRange.Ptr())
+				f.diags.Problem("Unknown block", fmt.Sprintf("There is no block %q.%s", b.Type, diagnostic.Suggest(b.Type, slices.Sorted(maps.Keys(labels)))), b.TypeRange.Ptr())
 				continue
 			}
 			if len(b.Labels) != len(want) {
@@ -95,12 +98,12 @@ func (f *Files) checkBlocks() {
 				for _, l := range want {
 					form += fmt.Sprintf(" %q", strings.ToUpper(l))
 				}
-				f.diags.problem("Wrong number of labels", fmt.Sprintf("Write %s { … }.", form), b.DefRange().Ptr())
+				f.diags.Problem("Wrong number of labels", fmt.Sprintf("Write %s { … }.", form), b.DefRange().Ptr())
 				continue
 			}
 			for i, l := range b.Labels {
 				if !isName(l) {
-					f.diags.problem("Not a name", fmt.Sprintf("%q is not a name: it begins with a letter and has only small letters, digits, _ and -.", l), b.LabelRanges[i].Ptr())
+					f.diags.Problem("Not a name", fmt.Sprintf("%q is not a name: it begins with a letter and has only small letters, digits, _ and -.", l), b.LabelRanges[i].Ptr())
 				}
 			}
 			if b.Type == "locals" {
@@ -108,7 +111,7 @@ func (f *Files) checkBlocks() {
 			}
 			key := b.Type + " " + strings.Join(b.Labels, ".")
 			if at, twice := seen[key]; twice {
-				f.diags.problem("Defined twice", fmt.Sprintf("%s is defined already at %s:%d.", strings.TrimSpace(key), at.Filename, at.Start.Line), b.DefRange().Ptr())
+				f.diags.Problem("Defined twice", fmt.Sprintf("%s is defined already at %s:%d.", strings.TrimSpace(key), at.Filename, at.Start.Line), b.DefRange().Ptr())
 				continue
 			}
 			seen[key] = b.DefRange()
@@ -121,10 +124,10 @@ func (f *Files) blocks(kind string) []*hclsyntax.Block {
 	var blocks []*hclsyntax.Block
 	seen := map[string]bool{}
 	for _, file := range f.files {
-		if file.body == nil {
+		if file.Body == nil {
 			continue
 		}
-		for _, b := range file.body.Blocks {
+		for _, b := range file.Body.Blocks {
 			key := strings.Join(b.Labels, " ")
 			if b.Type == kind && len(b.Labels) == len(labels[kind]) && (kind == "locals" || !seen[key]) {
 				seen[key] = true
@@ -144,12 +147,6 @@ func isName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= 63
-}
-
-func sortedAttrs(b *hclsyntax.Body) []*hclsyntax.Attribute {
-	return slices.SortedFunc(maps.Values(b.Attributes), func(x, y *hclsyntax.Attribute) int {
-		return x.NameRange.Start.Byte - y.NameRange.Start.Byte
-	})
 }
 
 // context is what expressions see besides instances and events.
@@ -174,17 +171,17 @@ func (f *Files) evalHost() {
 	h := &f.host
 	for _, b := range f.blocks("host") {
 		r := f.reader(b.Body, "host", f.context(nil))
-		r.text("plugin_dir", &h.PluginDir)
-		r.text("state_dir", &h.StateDir)
-		r.text("node", &h.Node)
-		r.oneOf("on_change", &h.OnChange, "reload", "upgrade")
-		r.oneOf("log_level", &h.LogLevel, "trace", "debug", "info", "warn", "error")
-		r.duration("drain_timeout", &h.DrainTimeout, 0, 24*time.Hour)
-		r.duration("describe_timeout", &h.Describe, time.Millisecond, time.Hour)
-		r.duration("start_timeout", &h.Start, time.Millisecond, time.Hour)
-		r.duration("verify_timeout", &h.Verify, time.Millisecond, time.Hour)
-		r.duration("prepare_timeout", &h.Prepare, time.Millisecond, time.Hour)
-		r.done()
+		r.Text("plugin_dir", &h.PluginDir)
+		r.Text("state_dir", &h.StateDir)
+		r.Text("node", &h.Node)
+		r.OneOf("on_change", &h.OnChange, "reload", "upgrade")
+		r.OneOf("log_level", &h.LogLevel, "trace", "debug", "info", "warn", "error")
+		r.Duration("drain_timeout", &h.DrainTimeout, 0, 24*time.Hour)
+		r.Duration("describe_timeout", &h.Describe, time.Millisecond, time.Hour)
+		r.Duration("start_timeout", &h.Start, time.Millisecond, time.Hour)
+		r.Duration("verify_timeout", &h.Verify, time.Millisecond, time.Hour)
+		r.Duration("prepare_timeout", &h.Prepare, time.Millisecond, time.Hour)
+		r.Done()
 	}
 	h.PluginDir = f.override(h.PluginDir, f.src.PluginDir)
 	h.StateDir = f.override(h.StateDir, f.src.StateDir)
@@ -207,4 +204,32 @@ func (f *Files) abs(path string) string {
 		return filepath.Clean(path)
 	}
 	return filepath.Join(f.dir, path)
+}
+
+// CompileExpr compiles an expression that sees the event and the functions, but
+// no variables.
+func CompileExpr(src string) (*Expr, Diagnostics) {
+	f := &Files{diags: diagnostic.NewList(), functions: function.All(function.Outside{})}
+	f.diags.SetSource("expression", []byte(src))
+	if r, why := syntax.Excess([]byte(src), "expression"); r != nil {
+		f.diags.Problem("Out of bounds", why, r)
+		return nil, f.diags.Sorted()
+	}
+	e, diags := hclsyntax.ParseExpression([]byte(src), "expression", hcl.InitialPos)
+	f.diags.HCL(diags)
+	if diags.HasErrors() {
+		return nil, f.diags.Sorted()
+	}
+	x := expression.Compile(e, &hcl.EvalContext{Functions: f.functions}, cty.DynamicPseudoType, f.diags)
+	return x, f.diags.Sorted()
+}
+
+// eval evaluates an expression of the configuration; its problems are told.
+func (f *Files) eval(e hclsyntax.Expression, ctx *hcl.EvalContext) (cty.Value, bool) {
+	return expression.Eval(e, ctx, f.diags)
+}
+
+// reader reads a block of the host's own.
+func (f *Files) reader(body *hclsyntax.Body, what string, ctx *hcl.EvalContext) *syntax.Reader {
+	return syntax.NewReader(body, what, ctx, f.diags)
 }

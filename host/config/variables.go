@@ -12,7 +12,9 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
+	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/function"
+	"github.com/pluginhost/host/host/config/syntax"
 )
 
 // given is a value for a variable from outside of its block.
@@ -53,33 +55,33 @@ func (f *Files) givenValues(env map[string]string, names map[string]bool) map[st
 			values[name] = given{text: v, from: "the environment variable " + k}
 		}
 	}
-	files := readDir(f.src.Dir, ".auto.hclvars", f.diags)
+	files := syntax.ReadDir(f.src.Dir, ".auto.hclvars", f.diags)
 	for _, path := range f.src.VarFiles {
-		if file := readFile(path, f.diags); file != nil {
-			file.parse(f.diags)
+		if file := syntax.ReadFile(path, f.diags); file != nil {
+			file.Parse(f.diags)
 			files = append(files, file)
 		}
 	}
 	for _, file := range files {
-		if file.body == nil {
+		if file.Body == nil {
 			continue
 		}
-		for _, b := range file.body.Blocks {
-			f.diags.problem("A block among values", "A file of values has lines of the form name = value only.", b.TypeRange.Ptr())
+		for _, b := range file.Body.Blocks {
+			f.diags.Problem("A block among values", "A file of values has lines of the form name = value only.", b.TypeRange.Ptr())
 		}
-		for _, a := range sortedAttrs(file.body) {
+		for _, a := range syntax.SortedAttrs(file.Body) {
 			if !names[a.Name] {
-				f.diags.problem("Unknown variable", fmt.Sprintf("There is no variable %q.%s", a.Name, suggest(a.Name, known)), a.NameRange.Ptr())
+				f.diags.Problem("Unknown variable", fmt.Sprintf("There is no variable %q.%s", a.Name, diagnostic.Suggest(a.Name, known)), a.NameRange.Ptr())
 				continue
 			}
 			if v, ok := f.eval(a.Expr, &hcl.EvalContext{Functions: f.functions}); ok {
-				values[a.Name] = given{value: v, at: a.Expr.Range().Ptr(), from: file.name}
+				values[a.Name] = given{value: v, at: a.Expr.Range().Ptr(), from: file.Name}
 			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.src.Vars)) {
 		if !names[name] {
-			f.diags.problem("Unknown variable", fmt.Sprintf("-var %s=…: there is no variable %q.%s", name, name, suggest(name, known)), nil)
+			f.diags.Problem("Unknown variable", fmt.Sprintf("-var %s=…: there is no variable %q.%s", name, name, diagnostic.Suggest(name, known)), nil)
 			continue
 		}
 		values[name] = given{text: f.src.Vars[name], from: "-var " + name}
@@ -93,19 +95,19 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 	name := b.Labels[0]
 	r := f.reader(b.Body, "variable "+name, &hcl.EvalContext{Functions: f.functions})
 	want := cty.DynamicPseudoType
-	if e := r.expr("type"); e != nil {
+	if e := r.Expr("type"); e != nil {
 		t, diags := typeexpr.TypeConstraint(e)
-		f.diags.hcl(diags)
+		f.diags.HCL(diags)
 		if !diags.HasErrors() {
 			want = t
 		}
 	}
 	var description string
-	r.text("description", &description)
-	r.flag("sensitive", &sensitive)
-	def := r.expr("default")
-	validation := r.block("validation")
-	r.done()
+	r.Text("description", &description)
+	r.Flag("sensitive", &sensitive)
+	def := r.Expr("default")
+	validation := r.Block("validation")
+	r.Done()
 
 	at := b.DefRange().Ptr()
 	switch {
@@ -113,17 +115,17 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 		v, at = g.value, g.at
 	case g.from != "":
 		if sensitive {
-			f.diags.secret(g.text)
+			f.diags.Secret(g.text)
 		}
 		v = f.fromText(g, want)
 	case def != nil:
 		at = def.Range().Ptr()
 		var ok bool
-		if v, ok = f.eval(def, r.ctx); !ok {
+		if v, ok = f.eval(def, r.Ctx); !ok {
 			return cty.DynamicVal, sensitive
 		}
 	default:
-		f.diags.problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: -var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
+		f.diags.Problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: -var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
 		return cty.UnknownVal(want), sensitive
 	}
 	if sensitive {
@@ -132,9 +134,9 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 	c, err := convert.Convert(v, want)
 	if err != nil {
 		if g.from != "" && g.at == nil {
-			f.diags.problem("Wrong type", fmt.Sprintf("The value of variable %q from %s: %s.", name, g.from, err), b.DefRange().Ptr())
+			f.diags.Problem("Wrong type", fmt.Sprintf("The value of variable %q from %s: %s.", name, g.from, err), b.DefRange().Ptr())
 		} else {
-			f.diags.problem("Wrong type", fmt.Sprintf("The value of variable %q: %s.", name, err), at)
+			f.diags.Problem("Wrong type", fmt.Sprintf("The value of variable %q: %s.", name, err), at)
 		}
 		return cty.UnknownVal(want), sensitive
 	}
@@ -150,7 +152,8 @@ func (f *Files) fromText(g given, want cty.Type) cty.Value {
 	if want == cty.String || want == cty.DynamicPseudoType {
 		return cty.StringVal(g.text)
 	}
-	if len(g.text) > maxFile || tooDeep([]byte(g.text), g.from) != nil {
+	at, _ := syntax.Excess([]byte(g.text), g.from)
+	if at != nil || len(g.text) > syntax.MaxFile {
 		return cty.StringVal("(too long or nested too deep)")
 	}
 	e, diags := hclsyntax.ParseExpression([]byte(g.text), g.from, hcl.InitialPos)
@@ -165,18 +168,18 @@ func (f *Files) fromText(g given, want cty.Type) cty.Value {
 }
 
 // validate evaluates validation { condition error_message }.
-func (f *Files) validate(r *reader, name string, v cty.Value) {
-	r.ctx = &hcl.EvalContext{Functions: f.functions, Variables: map[string]cty.Value{"var": cty.ObjectVal(map[string]cty.Value{name: v})}}
+func (f *Files) validate(r *syntax.Reader, name string, v cty.Value) {
+	r.Ctx = &hcl.EvalContext{Functions: f.functions, Variables: map[string]cty.Value{"var": cty.ObjectVal(map[string]cty.Value{name: v})}}
 	valid, message := true, "The value is not allowed."
-	at := r.body.SrcRange.Ptr()
-	if e := r.expr("condition"); e != nil {
+	at := r.Body.SrcRange.Ptr()
+	if e := r.Expr("condition"); e != nil {
 		at = e.Range().Ptr()
 	}
-	r.flag("condition", &valid)
-	r.text("error_message", &message)
-	r.done()
+	r.Flag("condition", &valid)
+	r.Text("error_message", &message)
+	r.Done()
 	if !valid {
-		f.diags.problem(fmt.Sprintf("variable %q is not valid", name), message, at)
+		f.diags.Problem(fmt.Sprintf("variable %q is not valid", name), message, at)
 	}
 }
 
@@ -185,7 +188,7 @@ func (f *Files) markSecret(v cty.Value) cty.Value {
 	plain, _ := v.UnmarkDeep()
 	_ = cty.Walk(plain, func(_ cty.Path, x cty.Value) (bool, error) {
 		if x.IsKnown() && !x.IsNull() && x.Type() == cty.String {
-			f.diags.secret(x.AsString())
+			f.diags.Secret(x.AsString())
 		}
 		return true, nil
 	})

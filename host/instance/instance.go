@@ -26,6 +26,7 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 // State is where an instance is in its life.
@@ -53,7 +54,7 @@ type Instance struct {
 	state     State
 	reason    string
 	seat      *seat // in the running process, nil while there is none
-	leases    []wire.Lease
+	leases    []rpc.Lease
 	listeners []string
 }
 
@@ -83,7 +84,7 @@ func (i *Instance) Update(r config.Restart) {
 
 // Verify starts the process where none runs and asks the plugin to check the
 // configuration without side effects. ctx bounds the call.
-func (i *Instance) Verify(ctx context.Context, progress func(wire.Progress)) ([]schema.Diagnostic, error) {
+func (i *Instance) Verify(ctx context.Context, progress func(rpc.Progress)) ([]schema.Diagnostic, error) {
 	l, err := i.worker.current(ctx)
 	if err != nil {
 		return nil, err
@@ -97,7 +98,7 @@ func (i *Instance) Verify(ctx context.Context, progress func(wire.Progress)) ([]
 // Prepare builds the instance in its process, gated. leases are the
 // descriptors of its attributes, listeners what they show in the status. ctx
 // bounds the call.
-func (i *Instance) Prepare(ctx context.Context, leases []wire.Lease, listeners []string) ([]schema.Diagnostic, error) {
+func (i *Instance) Prepare(ctx context.Context, leases []rpc.Lease, listeners []string) ([]schema.Diagnostic, error) {
 	l, err := i.worker.current(ctx)
 	if err != nil {
 		return nil, err
@@ -266,10 +267,10 @@ func (i *Instance) Status() observe.Instance {
 }
 
 // wire returns the instance as the plugin sees it.
-func (i *Instance) wire(handle uint32) wire.Instance {
+func (i *Instance) wire(handle uint32) rpc.Instance {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return wire.Instance{
+	return rpc.Instance{
 		Handle: handle, Address: i.config.Address, Node: i.set.o.Node, Generation: i.generation,
 		Config: i.config.Config, Leases: i.leases, Dir: i.set.o.Dir,
 		StateDir: filepath.Join(i.set.o.StateDir, "instances", fileName(i.config.Address)),

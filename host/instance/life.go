@@ -9,12 +9,13 @@ import (
 	"github.com/pluginhost/host/host/launch"
 	"github.com/pluginhost/host/host/route"
 	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 // life is one run of a worker's process, from handshake to reaping.
 type life struct {
 	process *launch.Process
-	control wire.Control
+	control rpc.Control
 	lane    *wire.Lane
 
 	seats atomic.Pointer[map[uint32]*seat] // by handle; read for each event, replaced when one changes

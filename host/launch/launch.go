@@ -21,7 +21,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"github.com/pluginhost/host/host/spawner"
-	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 // maxDir is how long the directory of the sockets may be: a process's own
@@ -93,11 +93,11 @@ func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) {
 	p.runner = &processRunner{process: p, spawner: l.spawner, ctx: ctx}
 	quiet := hclog.NewNullLogger() // what go-plugin has to say is in its errors
 	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  wire.Handshake(),
-		Plugins:          wire.PluginSet(nil),
+		HandshakeConfig:  rpc.Handshake(),
+		Plugins:          rpc.PluginSet(nil),
 		RunnerFunc:       p.runner.attach,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		GRPCDialOptions:  wire.DialOptions(),
+		GRPCDialOptions:  rpc.DialOptions(),
 		StartTimeout:     s.Timeout,
 		SkipHostEnv:      true,
 		Logger:           quiet,
@@ -136,11 +136,11 @@ func (p *Process) connect() error {
 	if err != nil {
 		return err
 	}
-	raw, err := client.Dispense(wire.PluginName)
+	raw, err := client.Dispense(rpc.PluginName)
 	if err != nil {
 		return err
 	}
-	p.control = raw.(wire.Control)
+	p.control = raw.(rpc.Control)
 	return nil
 }
 

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pluginhost/host/host/spawner"
-	"github.com/pluginhost/host/sdk/wire"
+	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 const (
@@ -30,7 +30,7 @@ type Process struct {
 	log     hclog.Logger
 	client  *plugin.Client
 	runner  *processRunner
-	control wire.Control
+	control rpc.Control
 
 	child    atomic.Pointer[spawner.Process] // nil until it has been started
 	out      *stdout
@@ -81,7 +81,7 @@ func (p *Process) remove() { _ = os.RemoveAll(p.dir) }
 func (p *Process) Pid() int { return p.child.Load().Pid }
 
 // Control returns the control client; calls fail when the process ends.
-func (p *Process) Control() wire.Control { return p.control }
+func (p *Process) Control() rpc.Control { return p.control }
 
 // Lane returns host's end of the lane; the caller runs and closes it.
 func (p *Process) Lane() net.Conn { return p.child.Load().Lane }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 )
@@ -89,4 +90,10 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("%s: %s (%s)", name, e.Message, e.Instance)
 	}
 	return name + ": " + e.Message
+}
+
+// Is makes errors.Is find the context's errors in what a call returned.
+func (e *Error) Is(target error) bool {
+	return target == context.DeadlineExceeded && e.Code == DeadlineExceeded ||
+		target == context.Canceled && e.Code == Canceled
 }

@@ -1,3 +1,7 @@
+// Package wire is the contract between host and a plugin process, and both its
+// ends: README.md beside this file is the page for authors in other languages.
+// This package has the events and the lane that carries them; rpc has the
+// control plane and descriptor the sockets and files.
 package wire
 
 import (
@@ -7,6 +11,12 @@ import (
 	"net"
 	"sync"
 	"time"
+)
+
+// What a plugin process inherits besides the standard descriptors.
+const (
+	LaneFD       = 3 // the lane
+	DescriptorFD = 4 // the socket over which other descriptors come
 )
 
 // Limits of the lane.

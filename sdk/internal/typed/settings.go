@@ -1,4 +1,6 @@
-package sdk
+// Package typed connects an author's Go types with the language of manifests:
+// the schema of a configuration struct or a payload, and the values in them.
+package typed
 
 import (
 	"encoding/json"
@@ -15,58 +17,59 @@ import (
 	"github.com/pluginhost/host/sdk/schema"
 )
 
-// meanings are the types whose values mean something to host.
+// meanings are the types whose values mean something to host, and are found in
+// packages that everybody has.
 var meanings = map[reflect.Type]schema.Kind{
 	reflect.TypeFor[time.Duration]():      schema.Duration,
-	reflect.TypeFor[Bytes]():              schema.Bytes,
-	reflect.TypeFor[Secret]():             schema.Secret,
 	reflect.TypeFor[*url.URL]():           schema.URL,
 	reflect.TypeFor[*template.Template](): schema.Template,
 	reflect.TypeFor[net.Listener]():       schema.Listener,
 	reflect.TypeFor[net.PacketConn]():     schema.Listener,
 	reflect.TypeFor[*os.File]():           schema.File,
-	reflect.TypeFor[Executable]():         schema.Executable,
-	reflect.TypeFor[InstanceRef]():        schema.Instance,
 }
 
 // attribute is a field of a configuration struct: what the manifest says of
 // it, and where it goes.
 type attribute struct {
 	schema.Field
-	index []int       // for reflect's FieldByIndex
-	typ   *configured // of the value
+	index []int     // for reflect's FieldByIndex
+	typ   *Settings // of the value
 }
 
-// configured is a type of a configuration value: its schema, and how to decode.
-type configured struct {
+// reader reads types; it knows the meaning of the caller's.
+type reader map[reflect.Type]schema.Kind
+
+// Settings is a type of a configuration value: its schema, and how to decode.
+type Settings struct {
 	schema.Type
 	goType     reflect.Type // without the pointer of an optional value
 	optional   bool         // a pointer to goType
-	elem       *configured  // of a list or map
+	elem       *Settings    // of a list or map
 	attributes []attribute  // of an object
 }
 
-// configOf reads the attributes of a configuration struct.
-func configOf(t reflect.Type) (*configured, error) {
+// Of reads the attributes of a configuration struct. more are the types of the
+// caller's whose values mean something to host.
+func Of(t reflect.Type, more map[reflect.Type]schema.Kind) (*Settings, error) {
 	if t.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("the configuration is a %s; it must be a struct", t)
 	}
-	attributes, err := attributesOf(t, nil, 1)
+	attributes, err := reader(more).attributes(t, nil, 1)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return object(t, attributes), nil
 }
 
-func object(t reflect.Type, attributes []attribute) *configured {
-	c := &configured{Type: schema.Type{Kind: schema.Object}, goType: t, attributes: attributes}
+func object(t reflect.Type, attributes []attribute) *Settings {
+	c := &Settings{Type: schema.Type{Kind: schema.Object}, goType: t, attributes: attributes}
 	for i := range attributes {
 		c.Fields = append(c.Fields, attributes[i].Field)
 	}
 	return c
 }
 
-func attributesOf(t reflect.Type, index []int, depth int) ([]attribute, error) {
+func (r reader) attributes(t reflect.Type, index []int, depth int) ([]attribute, error) {
 	var out []attribute
 	for i := range t.NumField() {
 		sf := t.Field(i)
@@ -76,7 +79,7 @@ func attributesOf(t reflect.Type, index []int, depth int) ([]attribute, error) {
 		case tag == "-":
 			continue
 		case sf.Anonymous && !tagged && sf.Type.Kind() == reflect.Struct:
-			inner, err := attributesOf(sf.Type, at, depth)
+			inner, err := r.attributes(sf.Type, at, depth)
 			if err != nil {
 				return nil, err
 			}
@@ -89,7 +92,7 @@ func attributesOf(t reflect.Type, index []int, depth int) ([]attribute, error) {
 		case !tagged:
 			return nil, fmt.Errorf(`field %s needs a tag host:"name", or host:"-" when it is no attribute`, sf.Name)
 		}
-		a, err := attributeOf(sf, tag, depth)
+		a, err := r.attribute(sf, tag, depth)
 		if err != nil {
 			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
 		}
@@ -99,9 +102,9 @@ func attributesOf(t reflect.Type, index []int, depth int) ([]attribute, error) {
 	return out, nil
 }
 
-func attributeOf(sf reflect.StructField, tag string, depth int) (attribute, error) {
+func (r reader) attribute(sf reflect.StructField, tag string, depth int) (attribute, error) {
 	name, options, _ := strings.Cut(tag, ",")
-	typ, err := configuredOf(sf.Type, depth)
+	typ, err := r.settings(sf.Type, depth)
 	if err != nil {
 		return attribute{}, err
 	}
@@ -136,19 +139,23 @@ func defaultOf(kind schema.Kind, text string) json.RawMessage {
 	return b
 }
 
-func configuredOf(t reflect.Type, depth int) (*configured, error) {
+func (r reader) settings(t reflect.Type, depth int) (*Settings, error) {
 	if depth > schema.MaxDepth-2 {
-		return nil, fmt.Errorf("it is nested more than %d deep; a type that contains itself cannot be configured", schema.MaxDepth-2)
+		return nil, fmt.Errorf("it is nested more than %d deep; a type that contains itself cannot be Settings", schema.MaxDepth-2)
 	}
-	if kind, ok := meanings[t]; ok {
-		return &configured{Type: schema.Type{Kind: kind}, goType: t}, nil
+	kind, ok := meanings[t]
+	if !ok {
+		kind, ok = r[t]
 	}
-	plain := func(k schema.Kind) (*configured, error) {
-		return &configured{Type: schema.Type{Kind: k}, goType: t}, nil
+	if ok {
+		return &Settings{Type: schema.Type{Kind: kind}, goType: t}, nil
+	}
+	plain := func(k schema.Kind) (*Settings, error) {
+		return &Settings{Type: schema.Type{Kind: k}, goType: t}, nil
 	}
 	switch {
 	case t.Kind() == reflect.Pointer:
-		c, err := configuredOf(t.Elem(), depth)
+		c, err := r.settings(t.Elem(), depth)
 		if err != nil {
 			return nil, err
 		}
@@ -168,13 +175,13 @@ func configuredOf(t reflect.Type, depth int) (*configured, error) {
 	case isNumber(t.Kind()):
 		return plain(schema.Number)
 	case t.Kind() == reflect.Struct:
-		attributes, err := attributesOf(t, nil, depth+1)
+		attributes, err := r.attributes(t, nil, depth+1)
 		if err != nil {
 			return nil, err
 		}
 		return object(t, attributes), nil
 	case t.Kind() == reflect.Slice || t.Kind() == reflect.Map && t.Key().Kind() == reflect.String:
-		elem, err := configuredOf(t.Elem(), depth+1)
+		elem, err := r.settings(t.Elem(), depth+1)
 		if err != nil {
 			return nil, err
 		}
@@ -182,7 +189,7 @@ func configuredOf(t reflect.Type, depth int) (*configured, error) {
 		if t.Kind() == reflect.Map {
 			kind = schema.Map
 		}
-		return &configured{Type: schema.Type{Kind: kind, Elem: &elem.Type}, goType: t, elem: elem}, nil
+		return &Settings{Type: schema.Type{Kind: kind, Elem: &elem.Type}, goType: t, elem: elem}, nil
 	}
-	return nil, fmt.Errorf("%s cannot be configured", t)
+	return nil, fmt.Errorf("%s cannot be Settings", t)
 }

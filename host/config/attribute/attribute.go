@@ -1,4 +1,6 @@
-package config
+// Package attribute turns the attributes of a plugin block into the JSON that
+// the plugin gets, by the schema of its manifest.
+package attribute
 
 import (
 	"encoding/json"
@@ -16,26 +18,45 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
+	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
-// hidden is what stands for a secret where it is shown.
-const hidden = "(secret)"
+// Resource is a descriptor that the instance asks for by an attribute of kind
+// listener or file.
+type Resource struct {
+	Attribute string      // path of the attribute, for example listen or tls.cert
+	Kind      schema.Kind // Listener or File
+	Value     string      // tcp://127.0.0.1:80, or an absolute path
+	Access    string      // of a file
+	Range     diagnostic.Range
+}
 
-// valuer turns the attributes of one instance into the JSON that its plugin
-// gets, by the schema of its manifest. Each value comes twice: as it is, and as
+// Reader turns the attributes of one instance into the JSON that its plugin
+// gets. Each value comes twice: as it is, and as
 // it may be shown.
 //
 // hcldec is not used: its messages know neither the meaning of an attribute nor
 // the place of a value inside of it.
-type valuer struct {
-	*builder
-	ctx      *hcl.EvalContext
-	instance *Instance
+type Reader struct {
+	Diags   *diagnostic.List
+	Ctx     *hcl.EvalContext
+	Plugin  string
+	Address string // of the instance
+	Range   diagnostic.Range
+	// Abs makes a path absolute, and Ref reads a reference to an instance as
+	// its address.
+	Abs func(path string) string
+	Ref func(e hclsyntax.Expression) (cty.Value, bool)
+
+	// Resources is what the attributes ask for, in the order of the schema.
+	Resources []Resource
 }
 
-// top checks the attributes of a plugin block.
-func (v *valuer) top(fields []schema.Field, attrs map[string]*hclsyntax.Attribute, block *hclsyntax.Block) (config, shown map[string]any) {
+// Read checks the attributes of a plugin block.
+func (v *Reader) Read(fields []schema.Field, attrs map[string]*hclsyntax.Attribute, block *hclsyntax.Block) (config, shown map[string]any) {
 	config, shown = map[string]any{}, map[string]any{}
 	known := []string{"for_each", "depends_on"}
 	for _, f := range fields {
@@ -48,9 +69,9 @@ func (v *valuer) top(fields []schema.Field, attrs map[string]*hclsyntax.Attribut
 		var x cty.Value
 		var ok bool
 		if f.Type.Kind == schema.Instance {
-			x, ok = v.instanceRef(a.Expr)
+			x, ok = v.Ref(a.Expr)
 		} else {
-			x, ok = v.eval(a.Expr, v.ctx)
+			x, ok = expression.Eval(a.Expr, v.Ctx, v.Diags)
 		}
 		if !ok {
 			continue
@@ -65,23 +86,23 @@ func (v *valuer) top(fields []schema.Field, attrs map[string]*hclsyntax.Attribut
 	}
 	for name, a := range attrs {
 		if !slices.Contains(known, name) {
-			v.diags.problem("Unknown attribute", fmt.Sprintf("The plugin %s has no attribute %q.%s", v.instance.Plugin, name, suggest(name, known)), a.NameRange.Ptr())
+			v.Diags.Problem("Unknown attribute", fmt.Sprintf("The plugin %s has no attribute %q.%s", v.Plugin, name, diagnostic.Suggest(name, known)), a.NameRange.Ptr())
 		}
 	}
 	return config, shown
 }
 
 // absent fills in the default of a field, or says that it is required.
-func (v *valuer) absent(f schema.Field, path string, config, shown map[string]any, at *hcl.Range) {
+func (v *Reader) absent(f schema.Field, path string, config, shown map[string]any, at *hcl.Range) {
 	if len(f.Default) > 0 {
-		x, err := fromJSON(f.Default)
+		x, err := expression.FromJSON(f.Default)
 		if err == nil {
 			if c, s, ok := v.value(f, path, x, nil); ok {
 				config[f.Name], shown[f.Name] = c, s
 				return
 			}
 		}
-		v.diags.problem("The plugin's default cannot be used", fmt.Sprintf("%s of the plugin %s. That is a fault of the plugin; set the attribute.", path, v.instance.Plugin), at)
+		v.Diags.Problem("The plugin's default cannot be used", fmt.Sprintf("%s of the plugin %s. That is a fault of the plugin; set the attribute.", path, v.Plugin), at)
 		return
 	}
 	if f.Required {
@@ -89,34 +110,18 @@ func (v *valuer) absent(f schema.Field, path string, config, shown map[string]an
 		if f.Doc != "" {
 			doc = " " + f.Doc
 		}
-		v.diags.problem("A required attribute is missing", fmt.Sprintf("%s needs %s (%s).%s", v.instance.Address, path, f.Type, doc), at)
+		v.Diags.Problem("A required attribute is missing", fmt.Sprintf("%s needs %s (%s).%s", v.Address, path, f.Type, doc), at)
 	}
-}
-
-// instanceRef reads a reference to another instance as its address.
-func (v *valuer) instanceRef(e hclsyntax.Expression) (cty.Value, bool) {
-	r, ok := v.parseRef(e)
-	if !ok {
-		return cty.NilVal, false
-	}
-	if len(r.member) > 0 || r.every {
-		v.diags.problem("Not an instance", "Write plugin.name, or plugin.name[key].", e.Range().Ptr())
-		return cty.NilVal, false
-	}
-	if _, ok := v.find(r); !ok {
-		return cty.NilVal, false
-	}
-	return cty.StringVal(r.address()), true
 }
 
 // value checks one value. e, which may be nil, is where it stands.
-func (v *valuer) value(f schema.Field, path string, x cty.Value, e hclsyntax.Expression) (config, shown any, ok bool) {
+func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Expression) (config, shown any, ok bool) {
 	var at *hcl.Range
 	if e != nil {
 		at = e.Range().Ptr()
 	}
 	wrong := func(format string, args ...any) (any, any, bool) {
-		v.diags.problem("Wrong value for "+path, fmt.Sprintf(format, args...), at)
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf(format, args...), at)
 		return nil, nil, false
 	}
 	secret := f.Type.Kind == schema.Secret || x.IsMarked()
@@ -129,12 +134,12 @@ func (v *valuer) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	}
 	if f.Type.Kind == schema.Secret {
 		if s, err := convert.Convert(x, cty.String); err == nil {
-			v.diags.secret(s.AsString())
+			v.Diags.Secret(s.AsString())
 		}
 	}
 	show := func(c, s any) (any, any, bool) {
 		if secret {
-			s = hidden
+			s = diagnostic.Hidden
 		}
 		return c, s, true
 	}
@@ -172,13 +177,13 @@ func (v *valuer) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 		}
 		return plain(t.True())
 	case schema.Duration:
-		d, err := parseDuration(x)
+		d, err := syntax.ParseDuration(x)
 		if err != nil {
 			return wrong("%s.", err)
 		}
 		return show(d.Nanoseconds(), d.String())
 	case schema.Bytes:
-		n, err := parseBytes(x)
+		n, err := syntax.ParseBytes(x)
 		if err != nil {
 			return wrong("%s.", err)
 		}
@@ -207,11 +212,11 @@ func (v *valuer) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 
 // text checks a string by its meaning and returns what the plugin gets, or what
 // is wrong with it.
-func (v *valuer) text(f schema.Field, path, s string, e hclsyntax.Expression) (string, string) {
+func (v *Reader) text(f schema.Field, path, s string, e hclsyntax.Expression) (string, string) {
 	switch f.Type.Kind {
 	case schema.String:
 		if len(f.OneOf) > 0 && !slices.Contains(f.OneOf, s) {
-			return "", fmt.Sprintf("It cannot be %q.%s", s, suggest(s, f.OneOf))
+			return "", fmt.Sprintf("It cannot be %q.%s", s, diagnostic.Suggest(s, f.OneOf))
 		}
 	case schema.URL:
 		u, err := url.Parse(s)
@@ -233,13 +238,13 @@ func (v *valuer) text(f schema.Field, path, s string, e hclsyntax.Expression) (s
 		if s == "" || strings.ContainsRune(s, 0) {
 			return "", "It is the path of a file."
 		}
-		s = v.abs(s)
+		s = v.Abs(s)
 		v.resource(f, path, s, e)
 	case schema.Executable:
 		if !strings.Contains(s, "/") {
 			return "", fmt.Sprintf("%q would have to be looked up in PATH, where it may be somebody else's program: write an absolute path, or ./%s for one beside the configuration.", s, s)
 		}
-		s = v.abs(s)
+		s = v.Abs(s)
 		st, err := os.Stat(s)
 		switch {
 		case err != nil:
@@ -252,35 +257,35 @@ func (v *valuer) text(f schema.Field, path, s string, e hclsyntax.Expression) (s
 }
 
 // resource notes that the instance needs a descriptor.
-func (v *valuer) resource(f schema.Field, path, value string, e hclsyntax.Expression) {
-	r := Resource{Attribute: path, Kind: f.Type.Kind, Value: value, Access: f.Access, Range: v.instance.Range}
+func (v *Reader) resource(f schema.Field, path, value string, e hclsyntax.Expression) {
+	r := Resource{Attribute: path, Kind: f.Type.Kind, Value: value, Access: f.Access, Range: v.Range}
 	if f.Type.Kind == schema.File && r.Access == "" {
 		r.Access = "read"
 	}
 	if e != nil {
-		r.Range = toRange(e.Range())
+		r.Range = diagnostic.ToRange(e.Range())
 	}
 	if f.Type.Kind == schema.Listener {
 		// A relative path is beside the configuration, as everywhere.
 		for _, scheme := range []string{"unix://", "unixgram://"} {
 			if p, ok := strings.CutPrefix(value, scheme); ok && !filepath.IsAbs(p) {
-				r.Value = scheme + v.abs(p)
+				r.Value = scheme + v.Abs(p)
 			}
 		}
 	}
-	v.instance.Resources = append(v.instance.Resources, r)
+	v.Resources = append(v.Resources, r)
 }
 
-func (v *valuer) list(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
+func (v *Reader) list(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
 	if t := x.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
-		v.diags.problem("Wrong value for "+path, fmt.Sprintf("It is a list of %s: [ … ].", f.Type.Elem), rangeOf(e))
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is a list of %s: [ … ].", f.Type.Elem), syntax.RangeOf(e))
 		return nil, nil, false
 	}
 	config, shown, all := []any{}, []any{}, true
 	i := 0
 	for it := x.ElementIterator(); it.Next(); i++ {
 		_, el := it.Element()
-		c, s, ok := v.value(schema.Field{Type: *f.Type.Elem, OneOf: f.OneOf, Access: f.Access}, fmt.Sprintf("%s[%d]", path, i), el, listItem(e, i))
+		c, s, ok := v.value(schema.Field{Type: *f.Type.Elem, OneOf: f.OneOf, Access: f.Access}, fmt.Sprintf("%s[%d]", path, i), el, syntax.ListItem(e, i))
 		config, shown, all = append(config, c), append(shown, s), all && ok
 	}
 	if !all {
@@ -289,16 +294,16 @@ func (v *valuer) list(f schema.Field, path string, x cty.Value, e hclsyntax.Expr
 	return show(config, shown)
 }
 
-func (v *valuer) dict(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
+func (v *Reader) dict(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
 	if t := x.Type(); !t.IsObjectType() && !t.IsMapType() {
-		v.diags.problem("Wrong value for "+path, fmt.Sprintf("It is a map of %s: { key = value }.", f.Type.Elem), rangeOf(e))
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is a map of %s: { key = value }.", f.Type.Elem), syntax.RangeOf(e))
 		return nil, nil, false
 	}
 	config, shown, all := map[string]any{}, map[string]any{}, true
 	for it := x.ElementIterator(); it.Next(); {
 		k, el := it.Element()
 		key := k.AsString()
-		c, s, ok := v.value(schema.Field{Type: *f.Type.Elem, OneOf: f.OneOf, Access: f.Access}, path+"."+key, el, objectItem(e, key))
+		c, s, ok := v.value(schema.Field{Type: *f.Type.Elem, OneOf: f.OneOf, Access: f.Access}, path+"."+key, el, syntax.ObjectItem(e, key))
 		config[key], shown[key], all = c, s, all && ok
 	}
 	if !all {
@@ -307,9 +312,9 @@ func (v *valuer) dict(f schema.Field, path string, x cty.Value, e hclsyntax.Expr
 	return show(config, shown)
 }
 
-func (v *valuer) object(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
+func (v *Reader) object(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
 	if t := x.Type(); !t.IsObjectType() && !t.IsMapType() {
-		v.diags.problem("Wrong value for "+path, fmt.Sprintf("It is %s: { name = value }.", f.Type), rangeOf(e))
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is %s: { name = value }.", f.Type), syntax.RangeOf(e))
 		return nil, nil, false
 	}
 	values := x.AsValueMap()
@@ -320,21 +325,21 @@ func (v *valuer) object(f schema.Field, path string, x cty.Value, e hclsyntax.Ex
 		at := path + "." + field.Name
 		el, ok := values[field.Name]
 		if plain, _ := el.Unmark(); !ok || plain.IsNull() {
-			before := len(v.diags.list)
-			v.absent(field, at, config, shown, rangeOf(e))
-			all = all && len(v.diags.list) == before
+			before := v.Diags.Len()
+			v.absent(field, at, config, shown, syntax.RangeOf(e))
+			all = all && v.Diags.Len() == before
 			continue
 		}
-		c, s, ok := v.value(field, at, el, objectItem(e, field.Name))
+		c, s, ok := v.value(field, at, el, syntax.ObjectItem(e, field.Name))
 		config[field.Name], shown[field.Name], all = c, s, all && ok
 	}
 	for name := range values {
 		if !slices.Contains(known, name) {
-			at := rangeOf(e)
-			if item := objectItem(e, name); item != nil {
+			at := syntax.RangeOf(e)
+			if item := syntax.ObjectItem(e, name); item != nil {
 				at = item.Range().Ptr()
 			}
-			v.diags.problem("Unknown attribute", fmt.Sprintf("%s has no attribute %q.%s", path, name, suggest(name, known)), at)
+			v.Diags.Problem("Unknown attribute", fmt.Sprintf("%s has no attribute %q.%s", path, name, diagnostic.Suggest(name, known)), at)
 			all = false
 		}
 	}
@@ -342,42 +347,4 @@ func (v *valuer) object(f schema.Field, path string, x cty.Value, e hclsyntax.Ex
 		return nil, nil, false
 	}
 	return show(config, shown)
-}
-
-// listItem and objectItem find the expression of an element, or the whole.
-func listItem(e hclsyntax.Expression, i int) hclsyntax.Expression {
-	if t, ok := e.(*hclsyntax.TupleConsExpr); ok && i < len(t.Exprs) {
-		return t.Exprs[i]
-	}
-	return e
-}
-
-func objectItem(e hclsyntax.Expression, name string) hclsyntax.Expression {
-	if o, ok := e.(*hclsyntax.ObjectConsExpr); ok {
-		for _, item := range o.Items {
-			if hcl.ExprAsKeyword(item.KeyExpr) == name {
-				return item.ValueExpr
-			}
-			if v, diags := item.KeyExpr.Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() && v.AsString() == name {
-				return item.ValueExpr
-			}
-		}
-	}
-	return e
-}
-
-func rangeOf(e hclsyntax.Expression) *hcl.Range {
-	if e == nil {
-		return nil
-	}
-	return e.Range().Ptr()
-}
-
-// fromJSON reads JSON as a value.
-func fromJSON(b []byte) (cty.Value, error) {
-	var v ctyjson.SimpleJSONValue
-	if err := v.UnmarshalJSON(b); err != nil {
-		return cty.NilVal, err
-	}
-	return v.Value, nil
 }

@@ -1,4 +1,6 @@
-package config
+// Package diagnostic holds what is wrong with a configuration: what, where, the
+// lines that it stands in, and never a secret.
+package diagnostic
 
 import (
 	"fmt"
@@ -12,31 +14,82 @@ import (
 	"github.com/pluginhost/host/sdk/schema"
 )
 
+// Hidden stands for a secret where it would be shown.
+const Hidden = "(secret)"
+
+// Range is a place in a file. Line and Column count from 1, Column in
+// characters; a zero Line means no place.
+type Range struct {
+	File      string `json:"file"` // as the user named the directory, joined with the file's name
+	Line      int    `json:"line"`
+	Column    int    `json:"column"`
+	EndLine   int    `json:"end_line,omitempty"`
+	EndColumn int    `json:"end_column,omitempty"`
+}
+
+// Diagnostic is something to tell the user about the configuration.
+type Diagnostic struct {
+	Severity schema.Severity `json:"severity"`
+	Summary  string          `json:"summary"`
+	Detail   string          `json:"detail"`
+	Address  string          `json:"address,omitempty"` // instance or route, where known
+	Range
+	Snippet string `json:"snippet,omitempty"` // the source lines; never values
+}
+
+// Diagnostics is what is wrong, in the order of files and lines.
+type Diagnostics []Diagnostic
+
+// HasErrors reports whether one of them is an error.
+func (d Diagnostics) HasErrors() bool {
+	for _, x := range d {
+		if x.Severity == schema.Error {
+			return true
+		}
+	}
+	return false
+}
+
 // maxDiagnostics bounds what is told of one configuration.
 const maxDiagnostics = 500
 
-// diagnostics collects what is wrong, and keeps secrets out of it.
-type diagnostics struct {
+// List collects what is wrong, and keeps secrets out of it.
+type List struct {
+	Address string // of what is looked at now
+
 	list    Diagnostics
 	sources map[string][]byte // by file name
 	secrets []string
-	address string // of what is looked at now
 }
 
-func newDiagnostics() *diagnostics { return &diagnostics{sources: map[string][]byte{}} }
+// NewList returns an empty list.
+func NewList() *List { return &List{sources: map[string][]byte{}} }
 
-// problem adds an error at a place, which may be nil.
-func (d *diagnostics) problem(summary, detail string, at *hcl.Range) {
-	d.add(schema.Error, summary, detail, at)
+// SetSource gives the text of a file, for snippets.
+func (d *List) SetSource(name string, text []byte) { d.sources[name] = text }
+
+// Source returns the text of a file.
+func (d *List) Source(name string) []byte { return d.sources[name] }
+
+// Len returns how many there are so far.
+func (d *List) Len() int { return len(d.list) }
+
+// Secrets returns what no message may hold.
+func (d *List) Secrets() []string { return d.secrets }
+
+// Problem adds an error at a place, which may be nil.
+func (d *List) Problem(summary, detail string, at *hcl.Range) {
+	d.Add(schema.Error, summary, detail, at)
 }
 
-func (d *diagnostics) add(severity schema.Severity, summary, detail string, at *hcl.Range) {
+// Add adds a diagnostic at a place, which may be nil.
+func (d *List) Add(severity schema.Severity, summary, detail string, at *hcl.Range) {
 	if len(d.list) >= maxDiagnostics {
 		return
 	}
-	x := Diagnostic{Severity: severity, Summary: d.scrub(summary), Detail: d.scrub(detail), Address: d.address}
+	x := Diagnostic{Severity: severity, Summary: d.scrub(summary), Detail: d.scrub(detail), Address: d.Address}
 	if at != nil {
-		x.Range = toRange(*at)
+		x.Range = ToRange(*at)
 		x.Snippet = snippet(d.sources[at.Filename], x.Range)
 	}
 	if !slices.Contains(d.list, x) {
@@ -44,33 +97,33 @@ func (d *diagnostics) add(severity schema.Severity, summary, detail string, at *
 	}
 }
 
-// hcl adds what HCL has to say.
-func (d *diagnostics) hcl(ds hcl.Diagnostics) {
+// HCL adds what HCL has to say.
+func (d *List) HCL(ds hcl.Diagnostics) {
 	for _, x := range ds {
 		severity := schema.Error
 		if x.Severity == hcl.DiagWarning {
 			severity = schema.Warning
 		}
-		d.add(severity, x.Summary, x.Detail, x.Subject)
+		d.Add(severity, x.Summary, x.Detail, x.Subject)
 	}
 }
 
-// secret remembers a value that no message may hold.
-func (d *diagnostics) secret(s string) {
+// Secret remembers a value that no message may hold.
+func (d *List) Secret(s string) {
 	if len(s) >= 3 { // shorter ones stand in every text
 		d.secrets = append(d.secrets, s)
 	}
 }
 
-func (d *diagnostics) scrub(s string) string {
+func (d *List) scrub(s string) string {
 	for _, x := range d.secrets {
-		s = strings.ReplaceAll(s, x, "(secret)")
+		s = strings.ReplaceAll(s, x, Hidden)
 	}
 	return s
 }
 
-// sorted returns what was collected, by place; what has none comes first.
-func (d *diagnostics) sorted() Diagnostics {
+// Sorted returns what was collected, by place; what has none comes first.
+func (d *List) Sorted() Diagnostics {
 	list := slices.Clone(d.list)
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
 		if c := strings.Compare(a.File, b.File); c != 0 {
@@ -84,8 +137,14 @@ func (d *diagnostics) sorted() Diagnostics {
 	return list
 }
 
-func toRange(r hcl.Range) Range {
+// ToRange is a place as HCL has it.
+func ToRange(r hcl.Range) Range {
 	return Range{File: r.Filename, Line: r.Start.Line, Column: r.Start.Column, EndLine: r.End.Line, EndColumn: r.End.Column}
+}
+
+// Place returns a range as HCL has it.
+func (r Range) Place() *hcl.Range {
+	return &hcl.Range{Filename: r.File, Start: hcl.Pos{Line: r.Line, Column: r.Column}, End: hcl.Pos{Line: r.EndLine, Column: r.EndColumn}}
 }
 
 // snippet returns the lines of a range, at most three of at most 200 bytes.
@@ -169,9 +228,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// suggest returns ` Did you mean "x"?` for the nearest known name, or lists the
+// Suggest returns ` Did you mean "x"?` for the nearest known name, or lists the
 // few that there are.
-func suggest(got string, known []string) string {
+func Suggest(got string, known []string) string {
 	best, distance := "", max(2, len(got)/3)+1
 	for _, k := range known {
 		if n := levenshtein.Distance(got, k, nil); n < distance {

@@ -1,4 +1,7 @@
-package config
+// Package expression evaluates expressions: those of a configuration once, with
+// bounds on their work, and those over events for each event, decoding only
+// the fields that they read.
+package expression
 
 import (
 	"encoding/json"
@@ -12,7 +15,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
-	"github.com/pluginhost/host/host/config/function"
+	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -28,35 +31,17 @@ type Expr struct {
 	static  *cty.Value
 }
 
-// CompileExpr compiles an expression that sees the event and the functions, but
-// no variables.
-func CompileExpr(src string) (*Expr, Diagnostics) {
-	f := &Files{diags: newDiagnostics(), functions: function.All(function.Outside{})}
-	f.diags.sources["expression"] = []byte(src)
-	if r := tooDeep([]byte(src), "expression"); r != nil {
-		f.diags.problem("Nested too deep", "", r)
-		return nil, f.diags.sorted()
-	}
-	e, diags := hclsyntax.ParseExpression([]byte(src), "expression", hcl.InitialPos)
-	f.diags.hcl(diags)
-	if diags.HasErrors() {
-		return nil, f.diags.sorted()
-	}
-	x := f.compile(e, &hcl.EvalContext{Functions: f.functions}, cty.DynamicPseudoType)
-	return x, f.diags.sorted()
-}
-
-// compile checks an expression and finds out what it reads; nil when it is
+// Compile checks an expression and finds out what it reads; nil when it is
 // wrong. dataType is the type of event.data.
-func (f *Files) compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type) *Expr {
+func Compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type, diags *diagnostic.List) *Expr {
 	with := ctx.NewChild()
-	with.Variables = map[string]cty.Value{"event": unknownEvent(dataType)}
-	v, ok := f.eval(e, with)
+	with.Variables = map[string]cty.Value{"event": UnknownEvent(dataType)}
+	v, ok := Eval(e, with, diags)
 	uncount(e)
 	if !ok {
 		return nil
 	}
-	x := &Expr{expr: e, ctx: ctx, secrets: f.diags.secrets}
+	x := &Expr{expr: e, ctx: ctx, secrets: diags.Secrets()}
 	seen := map[string]bool{}
 	for _, t := range e.Variables() {
 		if t.RootName() != "event" {
@@ -104,7 +89,8 @@ func attrPath(t hcl.Traversal) []string {
 
 var eventFields = []string{"id", "type", "source", "subject", "time", "correlation", "causation", "deadline", "content_type"}
 
-func unknownEvent(data cty.Type) cty.Value {
+// UnknownEvent is an event of which only the type of its data is known.
+func UnknownEvent(data cty.Type) cty.Value {
 	m := map[string]cty.Value{"data": cty.UnknownVal(data)}
 	for _, f := range eventFields {
 		m[f] = cty.UnknownVal(cty.String)
@@ -177,7 +163,7 @@ func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
 
 func (e *Expr) scrub(s string) string {
 	for _, x := range e.secrets {
-		s = strings.ReplaceAll(s, x, hidden)
+		s = strings.ReplaceAll(s, x, diagnostic.Hidden)
 	}
 	return s
 }

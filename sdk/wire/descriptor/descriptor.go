@@ -1,4 +1,7 @@
-package wire
+// Package descriptor passes open descriptors between processes, each with the
+// id of its lease: over descriptor 4 of a plugin process, and between host and
+// its spawner.
+package descriptor
 
 import (
 	"errors"
@@ -11,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxLeaseID is the largest lease id in bytes.
-const MaxLeaseID = 256
+// MaxID is the largest lease id in bytes.
+const MaxID = 256
 
-// SendDescriptor sends one descriptor with its lease id over a SOCK_SEQPACKET
+// Send sends one descriptor with its lease id over a SOCK_SEQPACKET
 // socket. c, a listener or a file for example, stays the caller's; its flags
 // are not touched.
-func SendDescriptor(conn *net.UnixConn, id string, c syscall.Conn) error {
-	if id == "" || len(id) > MaxLeaseID {
-		return fmt.Errorf("send descriptor: a lease id of %d bytes; it has 1 to %d", len(id), MaxLeaseID)
+func Send(conn *net.UnixConn, id string, c syscall.Conn) error {
+	if id == "" || len(id) > MaxID {
+		return fmt.Errorf("send descriptor: a lease id of %d bytes; it has 1 to %d", len(id), MaxID)
 	}
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -35,11 +38,11 @@ func SendDescriptor(conn *net.UnixConn, id string, c syscall.Conn) error {
 	return nil
 }
 
-// ReceiveDescriptor waits for the next descriptor. It returns io.EOF when the
+// Receive waits for the next descriptor. It returns io.EOF when the
 // peer has closed. After any other error the connection may still be used. The
 // descriptor is close-on-exec.
-func ReceiveDescriptor(conn *net.UnixConn) (id string, f *os.File, err error) {
-	data := make([]byte, MaxLeaseID+1)
+func Receive(conn *net.UnixConn) (id string, f *os.File, err error) {
+	data := make([]byte, MaxID+1)
 	control := make([]byte, unix.CmsgSpace(4*4)) // room to notice more than one
 	// ReadMsgUnix receives with MSG_CMSG_CLOEXEC.
 	n, oobn, flags, _, err := conn.ReadMsgUnix(data, control)
@@ -54,8 +57,8 @@ func ReceiveDescriptor(conn *net.UnixConn) (id string, f *os.File, err error) {
 	case err != nil:
 	case flags&unix.MSG_CTRUNC != 0:
 		err = errors.New("more descriptors in one message than allowed, which is one")
-	case n == 0 || n > MaxLeaseID:
-		err = fmt.Errorf("a lease id must have 1 to %d bytes", MaxLeaseID)
+	case n == 0 || n > MaxID:
+		err = fmt.Errorf("a lease id must have 1 to %d bytes", MaxID)
 	case len(fds) != 1:
 		err = fmt.Errorf("%d descriptors in one message; there must be one", len(fds))
 	}

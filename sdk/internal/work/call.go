@@ -1,25 +1,35 @@
-package sdk
+package work
 
 import (
 	"context"
 	"sync"
 	"time"
 
+	"github.com/pluginhost/host/sdk/internal/failure"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// call is a delivery being handled, and the context of its handler. Most
+type eventKey struct{}
+
+// Event returns the event that a handler is handling.
+func Event(ctx context.Context) (*wire.Event, bool) {
+	e, ok := ctx.Value(eventKey{}).(*wire.Event)
+	return e, ok
+}
+
+// Call is a delivery being handled, and the context of its handler. Most
 // handlers never ask for Done, so the timer and the channel behind it are made
 // when one does.
-type call struct {
-	handler  *Handler
+type Call struct {
+	action   string
+	handle   Handler
 	event    wire.Event
 	input    []byte
-	delivery uint64
-	attempt  uint32
+	Delivery uint64
+	Attempt  uint32
 	deadline time.Time // of the attempt; zero for none
 
-	prev, next *call // of the instance's calls in flight; the pool's lock
+	prev, next *Call // of the instance's calls in flight; the pool's lock
 
 	mu     sync.Mutex
 	inner  context.Context // nil until it is asked for
@@ -27,9 +37,12 @@ type call struct {
 	ended  bool // canceled by host, or handled
 }
 
-// newCall copies what the lane lends.
-func newCall(h *Handler, d *wire.Deliver) *call {
-	c := &call{handler: h, event: d.Event, delivery: d.Delivery, attempt: d.Attempt}
+// Handler handles the input of an action and returns its value.
+type Handler func(ctx context.Context, input []byte) ([]byte, error)
+
+// NewCall makes a call of what the lane lends, which it copies.
+func NewCall(action string, h Handler, d *wire.Deliver) *Call {
+	c := &Call{action: action, handle: h, event: d.Event, Delivery: d.Delivery, Attempt: d.Attempt}
 	bytes := make([]byte, len(d.Event.Data)+len(d.Input))
 	n := copy(bytes, d.Event.Data)
 	copy(bytes[n:], d.Input)
@@ -48,10 +61,10 @@ func newCall(h *Handler, d *wire.Deliver) *call {
 }
 
 // Deadline implements context.Context.
-func (c *call) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+func (c *Call) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
 
 // Done implements context.Context.
-func (c *call) Done() <-chan struct{} {
+func (c *Call) Done() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inner == nil {
@@ -68,7 +81,7 @@ func (c *call) Done() <-chan struct{} {
 }
 
 // Err implements context.Context.
-func (c *call) Err() error {
+func (c *Call) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -84,7 +97,7 @@ func (c *call) Err() error {
 
 // Value implements context.Context. Package context finds its own context
 // inside by a key of its own, so that children need no goroutine.
-func (c *call) Value(key any) any {
+func (c *Call) Value(key any) any {
 	if _, ok := key.(eventKey); ok {
 		return &c.event
 	}
@@ -97,7 +110,7 @@ func (c *call) Value(key any) any {
 }
 
 // end ends the context.
-func (c *call) end() {
+func (c *Call) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
@@ -106,20 +119,20 @@ func (c *call) end() {
 	}
 }
 
-// run calls the handler.
-func (c *call) run() (value []byte, err *Error) {
+// Run calls the handler. A panic in it is an error.
+func (c *Call) Run() (value []byte, err *wire.Error) {
 	defer c.end()
 	defer func() {
 		if v := recover(); v != nil {
-			value, err = nil, panicked("the handler of "+c.handler.action, v)
+			value, err = nil, failure.Panicked("the handler of "+c.action, v)
 		}
 	}()
-	value, failed := c.handler.handle(c, c.input)
+	value, failed := c.handle(c, c.input)
 	switch {
 	case failed != nil:
-		return nil, rejection(failed)
+		return nil, failure.Of(failed)
 	case len(value) > wire.MaxEvent:
-		return nil, &Error{Code: ResourceExhausted, Message: "the value of action " + c.handler.action + " is larger than 4 MiB"}
+		return nil, &wire.Error{Code: wire.ResourceExhausted, Message: "the value of action " + c.action + " is larger than 4 MiB"}
 	}
 	return value, nil
 }

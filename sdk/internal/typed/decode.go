@@ -1,4 +1,4 @@
-package sdk
+package typed
 
 import (
 	"encoding/json"
@@ -13,38 +13,39 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/pluginhost/host/sdk/internal/failure"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
-// configuring decodes one configuration.
-type configuring struct {
-	leases map[string]*os.File // by attribute path; nil in Verify, where there are none
+// Values decodes one configuration and owns what was opened for it.
+type Values struct {
+	Leases map[string]*os.File // by attribute path; nil in Verify, where there are none
 	opened []io.Closer         // listeners and files made so far
 }
 
-// decode fills a configuration struct from JSON. What is missing gets its
+// Decode fills a configuration struct from JSON. What is missing gets its
 // default: host has filled it in, a test may not have.
-func (d *configuring) decode(c *configured, config json.RawMessage, into reflect.Value) error {
+func (d *Values) Decode(c *Settings, config json.RawMessage, into reflect.Value) error {
 	if len(config) == 0 {
 		config = json.RawMessage("{}")
 	}
 	return d.value("", c, config, into)
 }
 
-// close gives back what was opened. A second close by the plugin is harmless.
-func (d *configuring) close() {
+// Close gives back what was opened. A second close by the plugin is harmless.
+func (d *Values) Close() {
 	for _, c := range d.opened {
 		_ = c.Close()
 	}
-	for _, f := range d.leases {
+	for _, f := range d.Leases {
 		_ = f.Close()
 	}
-	d.opened, d.leases = nil, nil
+	d.opened, d.Leases = nil, nil
 }
 
 func null(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-func (d *configuring) value(path string, c *configured, raw json.RawMessage, into reflect.Value) error {
+func (d *Values) value(path string, c *Settings, raw json.RawMessage, into reflect.Value) error {
 	if null(raw) {
 		return nil
 	}
@@ -67,15 +68,15 @@ func (d *configuring) value(path string, c *configured, raw json.RawMessage, int
 		err = scalar(path, c, raw, into)
 	}
 	if err != nil {
-		return &AttrError{path, err}
+		return failure.At(path, err)
 	}
 	return nil
 }
 
-func (d *configuring) object(path string, c *configured, raw json.RawMessage, into reflect.Value) error {
+func (d *Values) object(path string, c *Settings, raw json.RawMessage, into reflect.Value) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return &AttrError{path, errors.New("it is not an object")}
+		return failure.At(path, errors.New("it is not an object"))
 	}
 	var errs []error
 	for i := range c.attributes {
@@ -88,7 +89,7 @@ func (d *configuring) object(path string, c *configured, raw json.RawMessage, in
 		delete(fields, a.Name)
 		if null(value) {
 			if a.Required {
-				errs = append(errs, &AttrError{at, errors.New("it is required")})
+				errs = append(errs, failure.At(at, errors.New("it is required")))
 				continue
 			}
 			value = a.Default
@@ -103,15 +104,15 @@ func (d *configuring) object(path string, c *configured, raw json.RawMessage, in
 	}
 	sort.Strings(unknown)
 	for _, name := range unknown {
-		errs = append(errs, &AttrError{path, fmt.Errorf("there is no attribute %q", name)})
+		errs = append(errs, failure.At(path, fmt.Errorf("there is no attribute %q", name)))
 	}
 	return errors.Join(errs...)
 }
 
-func (d *configuring) list(path string, c *configured, raw json.RawMessage, into reflect.Value) error {
+func (d *Values) list(path string, c *Settings, raw json.RawMessage, into reflect.Value) error {
 	var elems []json.RawMessage
 	if err := json.Unmarshal(raw, &elems); err != nil {
-		return &AttrError{path, errors.New("it is not a list")}
+		return failure.At(path, errors.New("it is not a list"))
 	}
 	list := reflect.MakeSlice(c.goType, len(elems), len(elems))
 	var errs []error
@@ -122,10 +123,10 @@ func (d *configuring) list(path string, c *configured, raw json.RawMessage, into
 	return errors.Join(errs...)
 }
 
-func (d *configuring) mapping(path string, c *configured, raw json.RawMessage, into reflect.Value) error {
+func (d *Values) mapping(path string, c *Settings, raw json.RawMessage, into reflect.Value) error {
 	var elems map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &elems); err != nil {
-		return &AttrError{path, errors.New("it is not a map")}
+		return failure.At(path, errors.New("it is not a map"))
 	}
 	m := reflect.MakeMapWithSize(c.goType, len(elems))
 	var errs []error
@@ -139,15 +140,15 @@ func (d *configuring) mapping(path string, c *configured, raw json.RawMessage, i
 }
 
 // lease takes the descriptor that came for an attribute.
-func (d *configuring) lease(path string, c *configured, into reflect.Value) error {
-	if d.leases == nil {
+func (d *Values) lease(path string, c *Settings, into reflect.Value) error {
+	if d.Leases == nil {
 		return nil
 	}
-	f := d.leases[path]
+	f := d.Leases[path]
 	if f == nil {
 		return errors.New("host passed no descriptor for it")
 	}
-	delete(d.leases, path)
+	delete(d.Leases, path)
 	if c.Kind == schema.File {
 		d.opened = append(d.opened, f)
 		into.Set(reflect.ValueOf(f))
@@ -177,7 +178,7 @@ func (d *configuring) lease(path string, c *configured, into reflect.Value) erro
 }
 
 // scalar decodes what is neither a container nor a descriptor.
-func scalar(path string, c *configured, raw json.RawMessage, into reflect.Value) error {
+func scalar(path string, c *Settings, raw json.RawMessage, into reflect.Value) error {
 	switch c.Kind {
 	case schema.Duration, schema.Bytes:
 		return quantity(c.Kind, raw, into)

@@ -1,4 +1,4 @@
-package sdk
+package typed
 
 import (
 	"encoding"
@@ -21,21 +21,21 @@ var (
 	textMarshalerType = reflect.TypeFor[encoding.TextMarshaler]()
 )
 
-// payloadType is the schema of an event's data or of an action's input. Raw
+// Payload is the schema of an event's data or of an action's input. Raw
 // bytes and struct{} take anything.
-func payloadType(t reflect.Type) (schema.Type, error) {
+func Payload(t reflect.Type) (schema.Type, error) {
 	if t == bytesType || t == rawType || t == emptyType {
 		return schema.Type{Kind: schema.Any}, nil
 	}
 	return jsonType(t, nil)
 }
 
-// outputType is the schema of an action's output. struct{} gives nothing.
-func outputType(t reflect.Type) (schema.Type, error) {
+// Output is the schema of an action's output. struct{} gives nothing.
+func Output(t reflect.Type) (schema.Type, error) {
 	if t == emptyType {
 		return schema.Type{Kind: schema.Object}, nil
 	}
-	return payloadType(t)
+	return Payload(t)
 }
 
 // jsonType is the schema of what encoding/json makes of a type. within holds
@@ -156,8 +156,8 @@ func structBehind(t reflect.Type) reflect.Type {
 	return t
 }
 
-// encode is a payload as bytes: raw bytes pass through, struct{} is nothing.
-func encode[T any](v *T) ([]byte, error) {
+// Encode is a payload as bytes: raw bytes pass through, struct{} is nothing.
+func Encode[T any](v *T) ([]byte, error) {
 	switch x := any(v).(type) {
 	case *json.RawMessage:
 		return *x, nil
@@ -169,8 +169,8 @@ func encode[T any](v *T) ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// decode is the reverse; no bytes are the zero value.
-func decode[T any](b []byte, v *T) error {
+// Decode is the reverse; no bytes are the zero value.
+func Decode[T any](b []byte, v *T) error {
 	switch x := any(v).(type) {
 	case *json.RawMessage:
 		*x = b

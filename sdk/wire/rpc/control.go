@@ -1,4 +1,7 @@
-package wire
+// Package rpc is the control plane: what host asks of a plugin process, over
+// the gRPC connection that go-plugin's handshake opens. The SDK serves a
+// Control; host dispenses a client of one.
+package rpc
 
 import (
 	"context"

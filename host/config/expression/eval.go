@@ -1,4 +1,4 @@
-package config
+package expression
 
 import (
 	"fmt"
@@ -9,35 +9,39 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/function"
 )
 
 // maxSteps bounds the iterations of for expressions in one evaluation.
 const maxSteps = 1_000_000
 
-// eval evaluates an expression of the configuration. Its problems are told
+// maxForDepth bounds for expressions in each other.
+const maxForDepth = 3
+
+// Eval evaluates an expression of the configuration. Its problems are told
 // here; ok says whether there is a value.
-func (f *Files) eval(e hclsyntax.Expression, ctx *hcl.EvalContext) (v cty.Value, ok bool) {
-	if !f.namesExist(e, ctx) || !f.bounded(e) {
+func Eval(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) (v cty.Value, ok bool) {
+	if !namesExist(e, ctx, diags) || !bounded(e, diags) {
 		return cty.DynamicVal, false
 	}
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
 		case tooManySteps:
-			f.diags.problem("Too much work", fmt.Sprintf("The for expressions here take over %d steps.", maxSteps), e.Range().Ptr())
+			diags.Problem("Too much work", fmt.Sprintf("The for expressions here take over %d steps.", maxSteps), e.Range().Ptr())
 			v, ok = cty.DynamicVal, false
 		default:
 			panic(r)
 		}
 	}()
-	v, diags := e.Value(ctx)
-	f.diags.hcl(diags)
-	if diags.HasErrors() {
+	v, problems := e.Value(ctx)
+	diags.HCL(problems)
+	if problems.HasErrors() {
 		return cty.DynamicVal, false
 	}
 	if err := function.Bounded(v); err != nil {
-		f.diags.problem("Too large", err.Error()+".", e.Range().Ptr())
+		diags.Problem("Too large", err.Error()+".", e.Range().Ptr())
 		return cty.DynamicVal, false
 	}
 	return v, true
@@ -45,13 +49,13 @@ func (f *Files) eval(e hclsyntax.Expression, ctx *hcl.EvalContext) (v cty.Value,
 
 // namesExist checks what var, local and the like refer to, with suggestions
 // that HCL does not give.
-func (f *Files) namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext) bool {
+func namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) bool {
 	ok := true
 	for _, t := range e.Variables() {
 		root := t.RootName()
 		object, known := variable(ctx, root)
 		if !known {
-			f.diags.problem("Unknown name", fmt.Sprintf("There is nothing called %q here.%s", root, suggest(root, roots(ctx))), t.SourceRange().Ptr())
+			diags.Problem("Unknown name", fmt.Sprintf("There is nothing called %q here.%s", root, diagnostic.Suggest(root, roots(ctx))), t.SourceRange().Ptr())
 			ok = false
 			continue
 		}
@@ -66,7 +70,7 @@ func (f *Files) namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext) bool {
 				what = "instance of " + root
 			}
 			names := slices.Sorted(maps.Keys(object.Type().AttributeTypes()))
-			f.diags.problem("Unknown "+what, fmt.Sprintf("There is no %s %q.%s", what, a.Name, suggest(a.Name, names)), a.SrcRange.Ptr())
+			diags.Problem("Unknown "+what, fmt.Sprintf("There is no %s %q.%s", what, a.Name, diagnostic.Suggest(a.Name, names)), a.SrcRange.Ptr())
 			ok = false
 		}
 	}
@@ -94,11 +98,11 @@ func roots(ctx *hcl.EvalContext) []string {
 
 // bounded makes the for expressions of e count their steps, and refuses those
 // that nest too deep.
-func (f *Files) bounded(e hclsyntax.Expression) bool {
+func bounded(e hclsyntax.Expression, diags *diagnostic.List) bool {
 	w := &forWalker{steps: new(int)}
 	_ = hclsyntax.Walk(e, w)
 	if w.deepest > maxForDepth {
-		f.diags.problem("Nested too deep", fmt.Sprintf("For expressions nest at most %d deep.", maxForDepth), e.Range().Ptr())
+		diags.Problem("Nested too deep", fmt.Sprintf("For expressions nest at most %d deep.", maxForDepth), e.Range().Ptr())
 		return false
 	}
 	return true

@@ -1,4 +1,4 @@
-package config
+package expression
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
 
 // want says which fields of a JSON payload are read.
@@ -32,7 +33,52 @@ func (w *want) add(path []string) {
 	w.fields[path[0]].add(path[1:])
 }
 
-var errNotJSON = errors.New("the event's data is not JSON")
+var (
+	errNotJSON = errors.New("the event's data is not JSON")
+	errNumber  = errors.New("the event's data has a number of over 400 digits, or an exponent of over three")
+)
+
+// ReasonableNumber reports whether a number is short enough to be computed
+// with: 1e900000000 would be written as a text of 900 MB.
+func ReasonableNumber(b []byte) bool {
+	if len(b) > 400 {
+		return false
+	}
+	for i, c := range b {
+		if c != 'e' && c != 'E' {
+			continue
+		}
+		exponent := b[i+1:]
+		if len(exponent) > 0 && (exponent[0] == '+' || exponent[0] == '-') {
+			exponent = exponent[1:]
+		}
+		return len(exponent) <= 3
+	}
+	return true
+}
+
+// reasonableNumbers looks at all numbers of a JSON value.
+func reasonableNumbers(b []byte) bool {
+	for i := 0; i < len(b); {
+		switch c := b[i]; {
+		case c == '"':
+			n, err := skipString(b[i:])
+			if err != nil {
+				return true // whoever decodes it says so
+			}
+			i += n
+		case c == '-' || c >= '0' && c <= '9':
+			n, _ := skipValue(b[i:], 0)
+			if !ReasonableNumber(b[i : i+n]) {
+				return false
+			}
+			i += max(n, 1)
+		default:
+			i++
+		}
+	}
+	return true
+}
 
 // decode decodes the fields that are wanted; the rest is skipped, not built.
 func (w *want) decode(b []byte) (cty.Value, error) {
@@ -133,7 +179,10 @@ func scalarOrAll(b []byte) (cty.Value, error) {
 	case 'n':
 		return cty.NullVal(cty.DynamicPseudoType), nil
 	case '{', '[':
-		v, err := fromJSON(b)
+		if !reasonableNumbers(b) {
+			return cty.NilVal, errNumber
+		}
+		v, err := FromJSON(b)
 		if err != nil {
 			return cty.NilVal, errNotJSON
 		}
@@ -157,6 +206,9 @@ func scalarOrAll(b []byte) (cty.Value, error) {
 				return cty.NumberIntVal(n), nil
 			}
 		}
+	}
+	if !ReasonableNumber(b) {
+		return cty.NilVal, errNumber
 	}
 	v, err := cty.ParseNumberVal(string(b))
 	if err != nil {
@@ -260,4 +312,13 @@ func formatTime(ns int64) string {
 		return ""
 	}
 	return time.Unix(0, ns).UTC().Format(time.RFC3339Nano)
+}
+
+// FromJSON reads JSON as a value.
+func FromJSON(b []byte) (cty.Value, error) {
+	var v ctyjson.SimpleJSONValue
+	if err := v.UnmarshalJSON(b); err != nil {
+		return cty.NilVal, err
+	}
+	return v.Value, nil
 }

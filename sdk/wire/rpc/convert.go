@@ -1,9 +1,10 @@
-package wire
+package rpc
 
 import (
 	"fmt"
 
 	"github.com/pluginhost/host/sdk/schema"
+	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/internal/pb"
 )
 
@@ -127,7 +128,7 @@ func fromDiagnostics(diags []schema.Diagnostic) []*pb.Diagnostic {
 
 func toDiagnostics(diags []*pb.Diagnostic) ([]schema.Diagnostic, error) {
 	if len(diags) > maxDiagnostics {
-		return nil, &Error{Code: ResourceExhausted, Message: fmt.Sprintf("more than %d diagnostics for one instance", maxDiagnostics)}
+		return nil, &wire.Error{Code: wire.ResourceExhausted, Message: fmt.Sprintf("more than %d diagnostics for one instance", maxDiagnostics)}
 	}
 	var out []schema.Diagnostic
 	for _, p := range diags {

@@ -1,4 +1,4 @@
-package wire
+package rpc
 
 import (
 	"context"
@@ -16,9 +16,6 @@ const (
 	CookieValue     = "6f1c2a94-host-plugin"
 	ProtocolVersion = 1
 	PluginName      = "host" // of the only entry of the plugin set
-
-	LaneFD       = 3 // the descriptor of the lane in a plugin process
-	DescriptorFD = 4 // the descriptor over which descriptors come
 
 	MaxMessage = 16 << 20 // bytes of one message of the control plane, either way
 )

@@ -1,23 +1,25 @@
-package sdk
+// Package work runs the handlers of an instance: a pool of goroutines, and the
+// context that each handler gets.
+package work
 
 import (
 	"sync"
 )
 
-// pool runs the calls of one instance, each on a goroutine that handles
+// Pool runs the calls of one instance, each on a goroutine that handles
 // nothing else meanwhile. Goroutines are made when calls need them and used
 // again. Waking one costs more than a small handler, so at most one is on its
 // way at any moment: it looks whether another is needed before it runs a
 // handler, and one that is done takes the next call before anybody wakes.
-type pool struct {
-	handle func(*call)
+type Pool struct {
+	handle func(*Call)
 	limit  int // calls at once
 
 	mu      sync.Mutex
-	wake    sync.Cond // of an idle worker, or of close
-	queue   []*call   // waiting for a worker
+	wake    sync.Cond // of an idle worker, or of Close
+	queue   []*Call   // waiting for a worker
 	head    int       // of queue
-	calls   *call     // queued and being handled
+	calls   *Call     // queued and being handled
 	count   int       // of calls
 	workers int
 	idle    int
@@ -26,15 +28,16 @@ type pool struct {
 	empty   chan struct{} // closed when count is 0; nil when nobody waits
 }
 
-func newPool(limit int, handle func(*call)) *pool {
-	p := &pool{handle: handle, limit: limit}
+// NewPool returns a pool that handles up to limit calls at once.
+func NewPool(limit int, handle func(*Call)) *Pool {
+	p := &Pool{handle: handle, limit: limit}
 	p.wake.L = &p.mu
 	return p
 }
 
-// put hands a call to a worker. It reports false when the pool is closed or
+// Put hands a call to a worker. It reports false when the pool is closed or
 // has as many calls as it may.
-func (p *pool) put(c *call) bool {
+func (p *Pool) Put(c *Call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.count >= p.limit {
@@ -52,7 +55,7 @@ func (p *pool) put(c *call) bool {
 }
 
 // rouse gets a worker for what is queued, unless one is on its way.
-func (p *pool) rouse() {
+func (p *Pool) rouse() {
 	switch {
 	case p.waking || p.head == len(p.queue):
 	case p.idle > 0:
@@ -65,8 +68,8 @@ func (p *pool) rouse() {
 	}
 }
 
-// work is one worker. close waits for all of them.
-func (p *pool) work() {
+// work is one worker. Close waits for all of them.
+func (p *Pool) work() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waking = false
@@ -95,7 +98,7 @@ func (p *pool) work() {
 	}
 }
 
-func (p *pool) remove(c *call) {
+func (p *Pool) remove(c *Call) {
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {
@@ -111,11 +114,11 @@ func (p *pool) remove(c *call) {
 	}
 }
 
-// cancel ends the context of one attempt.
-func (p *pool) cancel(delivery uint64, attempt uint32) {
+// Cancel ends the context of one attempt.
+func (p *Pool) Cancel(delivery uint64, attempt uint32) {
 	p.mu.Lock()
 	c := p.calls
-	for c != nil && (c.delivery != delivery || c.attempt != attempt) {
+	for c != nil && (c.Delivery != delivery || c.Attempt != attempt) {
 		c = c.next
 	}
 	p.mu.Unlock()
@@ -124,8 +127,8 @@ func (p *pool) cancel(delivery uint64, attempt uint32) {
 	}
 }
 
-// idleCh returns a channel that is closed when there are no calls.
-func (p *pool) idleCh() <-chan struct{} {
+// Idle returns a channel that is closed when there are no calls.
+func (p *Pool) Idle() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.empty != nil {
@@ -140,12 +143,12 @@ func (p *pool) idleCh() <-chan struct{} {
 	return empty
 }
 
-// close takes no more calls, ends the contexts of those that are left and
+// Close takes no more calls, ends the contexts of those that are left and
 // returns their number. Workers end as their handlers return.
-func (p *pool) close() int {
+func (p *Pool) Close() int {
 	p.mu.Lock()
 	p.closed = true
-	left := make([]*call, 0, p.count)
+	left := make([]*Call, 0, p.count)
 	for c := p.calls; c != nil; c = c.next {
 		left = append(left, c)
 	}

@@ -1,0 +1,19 @@
+package syntax
+
+import (
+	"github.com/hashicorp/hcl/v2/hclwrite"
+
+	"github.com/pluginhost/host/host/config/diagnostic"
+)
+
+// Format returns the canonical form of a file. A file that cannot be parsed is
+// not formatted.
+func Format(src []byte, filename string) ([]byte, diagnostic.Diagnostics) {
+	f := &File{Name: filename, Text: src}
+	diags := diagnostic.NewList()
+	f.Parse(diags)
+	if list := diags.Sorted(); list.HasErrors() {
+		return nil, list
+	}
+	return hclwrite.Format(src), nil
+}
