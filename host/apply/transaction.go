@@ -129,7 +129,7 @@ func (t *transaction) reserve(ctx context.Context) error {
 	holder := map[string]config.Resource{} // key of a listener → who has it in this generation
 	for _, c := range t.want.Instances {
 		for _, r := range c.Resources {
-			key, err := resource.Key(c.Address, r)
+			key, err := resource.Key(c.Address, want(r))
 			if err != nil {
 				t.diagnose(c, r.Attribute, "This cannot be reserved", err.Error())
 				continue
@@ -146,7 +146,7 @@ func (t *transaction) reserve(ctx context.Context) error {
 	}
 	for _, m := range t.made {
 		for _, r := range m.config.Resources {
-			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), r)
+			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), want(r))
 			if err != nil {
 				t.diagnose(m.config, r.Attribute, "This cannot be reserved", err.Error())
 				continue
@@ -355,4 +355,8 @@ func summary(p *plan.Plan) string {
 	}
 	return fmt.Sprintf("%d to start, %d to replace, %d to update, %d to stop, %d kept, %d routes changed",
 		n[plan.Start], n[plan.Replace], n[plan.Update], n[plan.Stop], n[plan.Keep], len(p.Routes))
+}
+
+func want(r config.Resource) resource.Want {
+	return resource.Want{Attribute: r.Attribute, Kind: r.Kind, Value: r.Value, Access: r.Access}
 }

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -30,7 +29,7 @@ func addressOf(owner string) string {
 	return owner
 }
 
-func parse(address string, r config.Resource) (wanted, error) {
+func parse(address string, r Want) (wanted, error) {
 	switch r.Kind {
 	case schema.Listener:
 		return parseListener(address, r)
@@ -44,7 +43,7 @@ func parse(address string, r config.Resource) (wanted, error) {
 // protocol and the canonical address, since only together do they say that two
 // sockets are one. MPTCP is always off, and an IPv6 socket is V6ONLY unless no
 // host was given.
-func parseListener(address string, r config.Resource) (wanted, error) {
+func parseListener(address string, r Want) (wanted, error) {
 	w := wanted{value: r.Value}
 	scheme, rest, ok := strings.Cut(r.Value, "://")
 	if !ok {
@@ -139,7 +138,7 @@ func namespace() string {
 	return s
 }
 
-func parseFile(r config.Resource) (wanted, error) {
+func parseFile(r Want) (wanted, error) {
 	w := wanted{value: r.Value}
 	if !filepath.IsAbs(r.Value) {
 		return w, fmt.Errorf("the path %q is not absolute", r.Value)

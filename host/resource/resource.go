@@ -10,12 +10,20 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/sdk/schema"
 )
 
 // releaseTimeout bounds the spawner's answer to the end of a lease.
 const releaseTimeout = 5 * time.Second
+
+// Want is a socket or file that an instance asks for.
+type Want struct {
+	Attribute string      // that asks, for example listen
+	Kind      schema.Kind // Listener or File
+	Value     string      // tcp://127.0.0.1:80, or an absolute path
+	Access    string      // of a file: read, append, write or directory
+}
 
 // Lease is a held resource.
 type Lease struct {
@@ -52,7 +60,7 @@ func NewTable(sp *spawner.Client) *Table {
 // the other; that two owners of one generation never do is for the caller to
 // see to, with Key. The error is a *BusyError, *DeniedError or other that says
 // what to do.
-func (t *Table) Acquire(ctx context.Context, owner string, r config.Resource) (Lease, error) {
+func (t *Table) Acquire(ctx context.Context, owner string, r Want) (Lease, error) {
 	w, err := parse(addressOf(owner), r)
 	if err != nil {
 		return Lease{}, err
@@ -164,7 +172,7 @@ func (t *Table) List() []Lease {
 
 // Key returns the canonical key of a resource for an instance address, or an
 // error that says what is wrong with the value.
-func Key(address string, r config.Resource) (string, error) {
+func Key(address string, r Want) (string, error) {
 	w, err := parse(address, r)
 	return w.key, err
 }
