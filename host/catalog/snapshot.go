@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 
 	"golang.org/x/mod/semver"
 
@@ -41,7 +42,7 @@ func (s *Snapshot) Names() []string {
 // cannot be used, or "".
 func (s *Snapshot) Rejected(name string) string {
 	for _, e := range s.Entries {
-		if (e.State == Rejected || e.State == Pending) && (e.Name == name || filepath.Base(e.Path) == name) {
+		if (e.State == Rejected || e.State == Pending) && (e.Name == name || stem(e.Path) == name || filepath.Base(e.Path) == name) {
 			return e.Path + ": " + e.Reason
 		}
 	}
@@ -80,4 +81,10 @@ func (f *file) newer(g *file) bool {
 		return f.id.modified.After(g.id.modified)
 	}
 	return f.entry.Path < g.entry.Path
+}
+
+// stem is a file's name without what follows the first dot.
+func stem(path string) string {
+	name, _, _ := strings.Cut(filepath.Base(path), ".")
+	return name
 }
