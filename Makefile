@@ -37,13 +37,12 @@ run: build
 	@echo 'host runs the configuration in testdata/quickstart. When it says ready, try in another terminal:'
 	@echo
 	@echo "  curl -i -d '{\"id\":\"o-1\",\"total\":12}' http://127.0.0.1:8080/orders"
-	@echo '  bin/host status      --addr unix://$(CURDIR)/state/quickstart/run/host.sock'
-	@echo '  bin/host events tail --addr unix://$(CURDIR)/state/quickstart/run/host.sock'
+	@echo '  bin/host status -c testdata/quickstart'
+	@echo '  bin/host events tail -c testdata/quickstart'
 	@echo
 	@echo 'Ctrl-C drains and ends it.'
 	@echo
-	@mkdir -p state/quickstart
-	@exec $(BIN)/host run -c testdata/quickstart --plugin-dir $(BIN)/plugins --state-dir state/quickstart
+	@exec $(BIN)/host run -c testdata/quickstart
 
 test: node
 	$(GO) test -timeout 15m ./...

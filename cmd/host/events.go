@@ -68,6 +68,9 @@ func (a *app) printEntry(e observe.Entry) {
 		step = a.paint(w, "31", step)
 	}
 	line := []string{e.Time.Local().Format("15:04:05.000"), e.Event.String(), e.Type, step}
+	if e.Subject != "" && e.Step == observe.Emitted {
+		line = append(line, "subject="+plain(e.Subject))
+	}
 	if e.Route != "" {
 		line = append(line, "route="+e.Route)
 	}

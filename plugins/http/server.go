@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -191,7 +192,8 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, data, parsed any
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, status int, code sdk.Code, reason string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), time.Second) // for room in the window
 	defer cancel()
-	p := refused.Emit(ctx, s.env, Refused{Status: status, Reason: reason, Method: r.Method, Path: r.URL.Path, Remote: r.RemoteAddr})
+	p := refused.Emit(ctx, s.env, Refused{Status: status, Reason: reason, Method: r.Method, Path: r.URL.Path, Remote: r.RemoteAddr},
+		sdk.Subject(fmt.Sprintf("%d %.200s", status, reason)))
 	w.Header().Set("X-Event-Id", p.ID().String())
 	writeError(w, status, sdk.Errorf(code, "%s", reason), p.ID())
 }

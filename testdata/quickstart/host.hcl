@@ -1,6 +1,11 @@
 # A webhook for orders: checked here, priced by a program, answered with its
 # result, and noted in a file. A clock shows that nothing else is needed for it.
 
+host {
+  plugin_dir = "../../bin/plugins"
+  state_dir  = "../../state/quickstart"
+}
+
 variable "tax" {
   type        = number
   default     = 0.19

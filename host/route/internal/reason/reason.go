@@ -23,7 +23,7 @@ func TooLarge(event string, bytes int) *wire.Error {
 
 // Unrouted is for an event that no route takes.
 func Unrouted(event string) *wire.Error {
-	return because(wire.ReasonUnrouted, errorf(wire.NotFound, "no route takes %s; host events tail shows which were asked", event))
+	return because(wire.ReasonUnrouted, errorf(wire.NotFound, "no route takes this %s", event))
 }
 
 // EmittedLate is for an event whose deadline was over from the start.
