@@ -158,7 +158,7 @@ func naiveStart() (c *naiveClient, stop func(), err error) {
 		return nil, func() {}, err
 	}
 	client := plugin.NewClient(&plugin.ClientConfig{HandshakeConfig: naiveHandshake, Plugins: plugin.PluginSet{"bench": naivePlugin{}},
-		Cmd: exec.Command(self), AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, Logger: hclog.NewNullLogger()})
+		Cmd: exec.CommandContext(context.Background(), self), AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, Logger: hclog.NewNullLogger()})
 	conn, err := client.Client()
 	if err != nil {
 		return nil, client.Kill, err

@@ -68,7 +68,7 @@ func relayStart(role string) (lane *wire.Lane, stop func(), err error) {
 	if err != nil {
 		return nil, stop, err
 	}
-	cmd := exec.Command(self, role)
+	cmd := exec.CommandContext(context.Background(), self, role) // ended by stop
 	cmd.Stderr = os.Stderr
 	if role == "relay-source" {
 		cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout

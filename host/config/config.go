@@ -105,7 +105,8 @@ type Delivery struct {
 	Durable     bool          // refused for now with a diagnostic that says so
 }
 
-// What is said of a configuration, and where; see package diagnostic.
+// Range, Diagnostic and Diagnostics are what is said of a configuration, and
+// where; see package diagnostic.
 type (
 	Range       = diagnostic.Range
 	Diagnostic  = diagnostic.Diagnostic
