@@ -105,13 +105,14 @@ type Delivery struct {
 	Durable     bool          // refused for now with a diagnostic that says so
 }
 
-// Range, Diagnostic and Diagnostics are what is said of a configuration, and
-// where; see package diagnostic.
-type (
-	Range       = diagnostic.Range
-	Diagnostic  = diagnostic.Diagnostic
-	Diagnostics = diagnostic.Diagnostics
-)
+// Range is a place in a file of the configuration.
+type Range = diagnostic.Range
+
+// Diagnostic is one thing said of a configuration, and where.
+type Diagnostic = diagnostic.Diagnostic
+
+// Diagnostics are all that is said of a configuration.
+type Diagnostics = diagnostic.Diagnostics
 
 // Expr is a compiled expression over an event.
 type Expr = expression.Expr
