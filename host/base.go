@@ -37,6 +37,9 @@ func newBase(dir string, log hclog.Logger) (*base, error) {
 func (b *base) close() {
 	_ = b.spawner.Close() // the spawner ends on that
 	b.spawning.stop()
+	if b.launcher != nil {
+		_ = b.launcher.Close() // an empty directory may stay
+	}
 }
 
 // describe asks an executable for its manifest, in a process of its own.

@@ -57,6 +57,9 @@ func Run(ctx context.Context, o Options) error {
 
 	// Executables become manifests.
 	if err := g.catalog.Scan(ctx); err != nil {
+		if ctx.Err() != nil { // asked to stop before it was up
+			err = nil
+		}
 		return errors.Join(err, server.Close())
 	}
 	watching := start(g.catalog.Run)
@@ -107,6 +110,9 @@ func Run(ctx context.Context, o Options) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+5*time.Second)
 	defer cancel()
 	applier.Shutdown(drain)
+	if err == nil {
+		o.Log.Info("stopped")
+	}
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -50,11 +51,12 @@ type Launcher struct {
 }
 
 // New returns a launcher. dir is a private directory for sockets; leftovers in
-// it are removed. Where its path is too long for sockets, a private directory
-// in the system's temporary one takes its place. Close the launcher.
+// it are removed. Where its path is too long for sockets, or cannot stand in a
+// handshake line, a private directory in the system's temporary one takes its
+// place. Close the launcher.
 func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) {
 	l := &Launcher{spawner: sp, dir: dir, log: log}
-	if len(dir) > maxDir {
+	if len(dir) > maxDir || strings.ContainsFunc(dir, func(r rune) bool { return r == '|' || unicode.IsControl(r) }) {
 		short, err := os.MkdirTemp("", "host-")
 		if err != nil {
 			return nil, fmt.Errorf("directory for plugin sockets: %w", err)

@@ -20,8 +20,9 @@ const (
 )
 
 // handshakeLine is what go-plugin may see: core version, protocol version,
-// network, address, protocol, and no more than it needs.
-var handshakeLine = regexp.MustCompile(`^\d{1,3}\|\d{1,5}\|[a-z]{1,10}\|[\x21-\x7e]+(\|[\x20-\x7e]*)*$`)
+// network, address, protocol, and no more than it needs. The address is a path,
+// which may hold spaces and letters of any language.
+var handshakeLine = regexp.MustCompile(`^\d{1,3}\|\d{1,5}\|[a-z]{1,10}\|[^|[:cntrl:]]+(\|[\x20-\x7e]*)*$`)
 
 // stdout reads a process's standard output: the handshake line goes to
 // go-plugin, what follows it to the writer.

@@ -1,0 +1,66 @@
+package host_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pluginhost/host/host"
+	"github.com/pluginhost/host/host/config"
+)
+
+// A path may have spaces, letters of any language, what separates the fields of
+// a handshake line, and a length that leaves no room for a plugin's socket.
+func TestUnusualPaths(t *testing.T) {
+	for _, name := range []string{"with space", "grüße", "a|b", strings.Repeat("long", 14)} {
+		t.Run(name, func(t *testing.T) {
+			temp, err := os.MkdirTemp("", "tmp") // short: sockets are made in it
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.RemoveAll(temp) })
+			from := setup(t, two, "probe-1.0.0")
+			dir := filepath.Join(from, name)
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range []string{"plugins", "host.hcl"} {
+				if err := os.Rename(filepath.Join(from, f), filepath.Join(dir, f)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("TMPDIR", temp)
+			d := run(t, dir)
+			d.wants("probe.a.said", `{"text":"x"}`, "b:x")
+			if err := d.stop(); err != nil {
+				t.Fatal(err)
+			}
+			if left, _ := os.ReadDir(temp); len(left) > 0 {
+				t.Errorf("the daemon left %s behind", left[0].Name())
+			}
+		})
+	}
+}
+
+// No unix socket has a path that long: the message says what to do.
+func TestTooLongForTheControlSocket(t *testing.T) {
+	dir := setup(t, two, "probe-1.0.0")
+	write(t, filepath.Join(dir, "host.hcl"), `host { state_dir = "`+strings.Repeat("long", 25)+`" }`)
+	if _, err := try(t, dir); err == nil || !strings.Contains(err.Error(), "at most 107") || !strings.Contains(err.Error(), "state_dir") {
+		t.Errorf("a control socket whose path is too long: %v", err)
+	}
+}
+
+// Being asked to stop is no failure, however early.
+func TestStopBeforeReady(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dir := setup(t, two, "probe-1.0.0")
+	if err := host.Run(ctx, host.Options{Source: config.Source{Dir: dir}, Log: hclog.NewNullLogger()}); err != nil {
+		t.Errorf("stopped before it was ready: %v", err)
+	}
+}
