@@ -71,7 +71,7 @@ func configStatus(last *observe.Reload) observe.Subsystem {
 	s := observe.Subsystem{Name: "config", Light: observe.Green}
 	if last != nil && (last.Outcome == string(apply.Invalid) || last.Outcome == string(apply.RolledBack)) {
 		s.Light = observe.Yellow
-		s.Reason = fmt.Sprintf("the last reload was refused (%s); generation %d keeps serving", last.Message, last.Generation)
+		s.Reason = fmt.Sprintf("the last reload was refused (%s); generation %d keeps serving; host reload says what is wrong", last.Message, last.Generation)
 	}
 	return s
 }
@@ -109,8 +109,11 @@ func (d *daemon) log(why string, r apply.Result, err error) {
 	if r.Outcome == apply.Invalid || r.Outcome == apply.RolledBack {
 		level = d.options.Log.Error
 	}
-	level("reload ended", "why", why, "outcome", r.Outcome, "generation", r.Generation,
-		"elapsed", r.Elapsed.Round(time.Microsecond), "message", r.Message)
+	fields := []any{"why", why, "outcome", r.Outcome, "generation", r.Generation, "elapsed", r.Elapsed.Round(time.Microsecond)}
+	if r.Message != "" {
+		fields = append(fields, "message", r.Message)
+	}
+	level("reload ended", fields...)
 }
 
 // upgrades reports whether a changed executable is to be used at once.

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
 	"github.com/pluginhost/host/host/control"
 )
 
@@ -46,7 +44,8 @@ func main() {
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot(&app{stdin: stdin, stdout: stdout, stderr: stderr})
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := newRoot(a)
 	root.SetArgs(longFlags(args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -58,9 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.As(err, &e):
 	case errors.Is(err, control.ErrUnreachable):
-		e = &exit{exitUnreachable, err.Error()}
-	case strings.HasPrefix(err.Error(), "unknown command"):
-		e = &exit{exitUsage, strings.TrimSpace(err.Error()) + "\nhost help lists the commands"}
+		e = &exit{exitUnreachable, err.Error() + a.elsewhere()}
 	default:
 		e = &exit{exitFailed, err.Error()}
 	}
@@ -85,14 +82,4 @@ func longFlags(args []string) []string {
 		out = append(out, a)
 	}
 	return out
-}
-
-// usage makes an argument check end with the code for wrong use.
-func usage(f cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := f(cmd, args); err != nil {
-			return &exit{exitUsage, fmt.Sprintf("%v\nusage: %s", err, cmd.UseLine())}
-		}
-		return nil
-	}
 }

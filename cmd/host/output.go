@@ -73,3 +73,10 @@ func cut(s string, n int) string {
 	}
 	return s
 }
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

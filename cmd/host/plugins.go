@@ -9,14 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
 func pluginsCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "plugins", Short: "Show the plugins in the plugin directory", Args: usage(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	cmd := group("plugins", "Show the plugins in the plugin directory")
 	cmd.AddCommand(&cobra.Command{
-		Use: "list", Short: "List every executable found, and why it can or cannot be used", Args: usage(cobra.NoArgs),
+		Use: "list", Short: "List every executable found, and why it can or cannot be used", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			entries, err := a.entries(cmd)
 			if err != nil {
@@ -43,7 +43,7 @@ func pluginsCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}, &cobra.Command{
-		Use: "show NAME", Short: "Show what a plugin can be configured with, emits and handles", Args: usage(cobra.ExactArgs(1)),
+		Use: "show NAME", Short: "Show what a plugin can be configured with, emits and handles", Args: exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			entries, err := a.entries(cmd)
 			if err != nil {
@@ -54,7 +54,7 @@ func pluginsCommand(a *app) *cobra.Command {
 				n = slices.IndexFunc(entries, func(e catalog.Entry) bool { return e.Name == args[0] || filepath.Base(e.Path) == args[0] })
 			}
 			if n < 0 {
-				return &exit{exitFailed, fmt.Sprintf("there is no plugin %q; host plugins list names those that there are", args[0])}
+				return &exit{exitFailed, fmt.Sprintf("there is no plugin %q.%s host plugins list shows all.", args[0], diagnostic.Suggest(args[0], names(entries)))}
 			}
 			if a.json() {
 				return a.printJSON(entries[n])
@@ -64,6 +64,17 @@ func pluginsCommand(a *app) *cobra.Command {
 		},
 	})
 	return cmd
+}
+
+// names returns the names of the plugins that can be used.
+func names(entries []catalog.Entry) []string {
+	var list []string
+	for _, e := range entries {
+		if e.State == catalog.Ready {
+			list = append(list, e.Name)
+		}
+	}
+	return list
 }
 
 func (a *app) entries(cmd *cobra.Command) ([]catalog.Entry, error) {

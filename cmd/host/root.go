@@ -38,9 +38,13 @@ func newRoot(a *app) *cobra.Command {
 		Long: `host turns the executables in a directory into plugins, configures instances of
 them and routes events between them, as the *.hcl files of a directory say.`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: usage(cobra.NoArgs),
+		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			// What is written on the command line goes before the environment.
+			if f := cmd.Flags(); !f.Changed("addr") && !f.Changed("config") && !f.Changed("state-dir") {
+				a.addr = os.Getenv("HOST_ADDR")
+			}
 			if a.output != "text" && a.output != "json" {
 				return &exit{exitUsage, fmt.Sprintf("-o %s: there are text and json", a.output)}
 			}
@@ -49,18 +53,30 @@ them and routes events between them, as the *.hcl files of a directory say.`,
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&a.dir, "config", "c", ".", "directory of the configuration")
-	f.StringVar(&a.addr, "addr", os.Getenv("HOST_ADDR"), "address of the daemon, unix:///PATH (default: the control socket of the configuration, or $HOST_ADDR)")
+	f.StringVar(&a.addr, "addr", "", "address of the daemon, unix:///PATH (default: the control socket of the configuration that -c or --state-dir name, else $HOST_ADDR)")
 	f.StringVarP(&a.output, "output", "o", "text", "text or json")
-	f.StringArrayVar(&a.vars, "var", nil, "value of a variable, name=value; may be repeated")
-	f.StringArrayVar(&a.varFiles, "var-file", nil, "file of values of variables; may be repeated")
+	f.StringArrayVar(&a.vars, "var", nil, "value of a variable for run and validate, name=value; may be repeated")
+	f.StringArrayVar(&a.varFiles, "var-file", nil, "file of values of variables for run and validate; may be repeated")
 	f.StringVar(&a.pluginDir, "plugin-dir", "", "directory of the plugins, in place of the configured one")
 	f.StringVar(&a.stateDir, "state-dir", "", "directory of the state, in place of the configured one")
 	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colour on a terminal")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exit{exitUsage, fmt.Sprintf("%v\n%s --help lists the flags", err, cmd.CommandPath())}
 	})
-	root.AddCommand(runCommand(a), validateCommand(a), fmtCommand(a), planCommand(a), reloadCommand(a), statusCommand(a),
-		pluginsCommand(a), eventsCommand(a), emitCommand(a), versionCommand(a))
+	// Each command has a file of its own.
+	root.AddCommand(
+		runCommand(a), validateCommand(a), fmtCommand(a),
+		planCommand(a), reloadCommand(a), statusCommand(a),
+		pluginsCommand(a), eventsCommand(a), emitCommand(a), versionCommand(a),
+	)
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd("completion")
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = subcommand
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 	return root
 }
 
@@ -93,6 +109,29 @@ func (a *app) client() (*control.Client, error) {
 		return nil, &exit{exitUsage, err.Error()}
 	}
 	return c, nil
+}
+
+// elsewhere says how to name the daemon where nothing says that it is here.
+func (a *app) elsewhere() string {
+	if a.addr != "" || a.stateDir != "" {
+		return ""
+	}
+	if files, _ := filepath.Glob(filepath.Join(a.dir, "*.hcl")); len(files) > 0 {
+		return ""
+	}
+	dir, err := filepath.Abs(a.dir)
+	if err != nil {
+		dir = a.dir
+	}
+	return fmt.Sprintf("\n%s holds no *.hcl file: -c names the directory of the configuration, --addr or HOST_ADDR the daemon", dir)
+}
+
+// noValues refuses values of variables where the running daemon has its own.
+func (a *app) noValues(command string) error {
+	if len(a.vars)+len(a.varFiles) == 0 {
+		return nil
+	}
+	return &exit{exitUsage, "host " + command + " takes no values of variables: the daemon keeps those that host run was given, and reads *.auto.hclvars files anew"}
 }
 
 // state returns the state directory, also when the rest of the configuration is
@@ -138,10 +177,10 @@ func (a *app) outcome(err error) error {
 	switch {
 	case errors.As(err, &invalid):
 		invalid.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
-		return &exit{exitInvalid, fmt.Sprintf("\nthe configuration in %s is invalid; nothing was started", a.dir)}
+		return &exit{exitInvalid, fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.dir)}
 	case errors.As(err, &rolled):
 		rolled.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
-		return &exit{exitRolledBack, "\n" + rolled.Error()}
+		return &exit{exitRolledBack, rolled.Error()}
 	}
 	return err
 }

@@ -19,7 +19,7 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Run the daemon in the foreground",
 		Long: `Run the daemon in the foreground. SIGHUP reloads the configuration; SIGTERM or
 SIGINT drains what is in flight and ends; a second one ends at once.`,
-		Args: usage(cobra.NoArgs),
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.source()
 			if err != nil {
@@ -34,7 +34,7 @@ SIGINT drains what is in flight and ends; a second one ends at once.`,
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			log := a.logger(level, logJSON)
+			log := a.logger(level, logJSON || a.json())
 			return a.outcome(host.Run(cmd.Context(), host.Options{
 				Source: s, Dev: dev, Version: version, Log: log, Stdout: a.stdout, Reload: hup,
 				Ready: func(socket string) {
@@ -45,6 +45,6 @@ SIGINT drains what is in flight and ends; a second one ends at once.`,
 	}
 	cmd.Flags().BoolVar(&dev, "dev", false, "use a plugin's executable as soon as it changes")
 	cmd.Flags().StringVar(&level, "log-level", "", "trace, debug, info, warn or error (default: host { log_level })")
-	cmd.Flags().BoolVar(&logJSON, "log-json", false, "log JSON lines")
+	cmd.Flags().BoolVar(&logJSON, "log-json", false, "log JSON lines, as -o json does")
 	return cmd
 }

@@ -13,7 +13,7 @@ func statusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show how the daemon and its instances are",
-		Args:  usage(cobra.NoArgs),
+		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.client()
 			if err != nil {
@@ -99,7 +99,7 @@ func (a *app) printStatus(s observe.Status) {
 	}
 	_, _ = fmt.Fprintln(w)
 	for _, x := range s.Subsystems {
-		if x.Light != observe.Green {
+		if x.Light != observe.Green && x.Name+": "+x.Reason != s.Reason { // that one stands at the top
 			_, _ = fmt.Fprintf(w, "%s %s: %s\n", a.light(w, x.Light), x.Name, plain(x.Reason))
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -159,6 +160,9 @@ func (c *Client) explain(err error) error {
 	var ce *connect.Error
 	if !errors.As(err, &ce) {
 		return err
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w at %s: permission denied; only the daemon's own user and root may ask it", ErrUnreachable, c.addr)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) || ce.Code() == connect.CodeUnavailable && !connect.IsWireError(err) {

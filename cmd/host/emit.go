@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pluginhost/host/host/control"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+func emitCommand(a *app) *cobra.Command {
+	var data, subject string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "emit TYPE",
+		Short: "Send an event by hand and print how its promise settled",
+		Long: `Send an event as an instance would, for example host emit http.orders.request,
+and wait for the outcome of its promise. Exit 1 when it was rejected.`,
+		Args: exactly("TYPE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout <= 0 {
+				return &exit{exitUsage, fmt.Sprintf("--timeout %s: it is more than nothing", timeout)}
+			}
+			payload, err := a.payload(data)
+			if err != nil {
+				return err
+			}
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			r, err := c.Emit(cmd.Context(), control.EmitRequest{Type: args[0], Subject: subject, Data: payload, Timeout: timeout})
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				if err := a.printJSON(r); err != nil {
+					return err
+				}
+			} else {
+				a.printOutcome(r)
+			}
+			if r.Err != nil {
+				return &exit{exitFailed, ""}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVarP(&data, "data", "d", "{}", "JSON, @FILE, or - for standard input")
+	cmd.Flags().StringVar(&subject, "subject", "", "what the event is about")
+	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "deadline of the event")
+	return cmd
+}
+
+func (a *app) printOutcome(r control.EmitResult) {
+	switch {
+	case r.Err != nil:
+		_, _ = fmt.Fprintf(a.stdout, "%s %s: %s\n", r.ID, a.paint(a.stdout, "31", "rejected"), plain(r.Err.Error()))
+	case len(r.Value) > 0:
+		_, _ = fmt.Fprintf(a.stdout, "%s %s: %s\n", r.ID, a.paint(a.stdout, "32", "resolved"), r.Value)
+	default:
+		_, _ = fmt.Fprintf(a.stdout, "%s %s\n", r.ID, a.paint(a.stdout, "32", "resolved"))
+	}
+}
+
+// payload reads the data of an event.
+func (a *app) payload(data string) (json.RawMessage, error) {
+	b := []byte(data)
+	var err error
+	if data == "-" {
+		b, err = io.ReadAll(io.LimitReader(a.stdin, wire.MaxEvent+1))
+	} else if name, ok := strings.CutPrefix(data, "@"); ok {
+		b, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return nil, &exit{exitUsage, "the data cannot be read: " + err.Error()}
+	}
+	if len(b) > wire.MaxEvent {
+		return nil, &exit{exitUsage, fmt.Sprintf("an event has at most %d bytes of data", wire.MaxEvent)}
+	}
+	if !json.Valid(b) {
+		return nil, &exit{exitUsage, "the data is not JSON; a string needs its quotes: -d '\"text\"'"}
+	}
+	return b, nil
+}
