@@ -39,6 +39,9 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 	d.applier.Status(&s)
 	s.Events, s.Routes = d.router.Counts()
 	s.Subsystems = []observe.Subsystem{d.catalogStatus(), configStatus(s.LastReload)}
+	if d.applier.Config() == nil {
+		s.Light, s.Reason = observe.Yellow, "starting: nothing is served yet"
+	}
 	for _, i := range s.Instances {
 		if i.Light.Worse(s.Light) != s.Light {
 			s.Light, s.Reason = i.Light, i.Address+": "+i.Reason

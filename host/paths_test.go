@@ -55,6 +55,33 @@ func TestTooLongForTheControlSocket(t *testing.T) {
 	}
 }
 
+// A temporary directory with a long path is no reason to fail.
+func TestLongTemporaryDirectory(t *testing.T) {
+	dir := setup(t, two, "probe-1.0.0")
+	temp := filepath.Join(dir, strings.Repeat("long", 20))
+	if err := os.Mkdir(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", temp)
+	diags, err := host.Validate(t.Context(), host.Options{Source: config.Source{Dir: dir}})
+	if err != nil || len(diags) > 0 {
+		t.Errorf("%v, %v", err, diags)
+	}
+}
+
+// What cannot be used is told: it may be what the configuration is about.
+func TestValidateTellsOfRejectedExecutables(t *testing.T) {
+	dir := setup(t, two, "probe-1.0.0")
+	broken := filepath.Join(dir, "plugins", "broken")
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho hello\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	diags, err := host.Validate(t.Context(), host.Options{Source: config.Source{Dir: dir}})
+	if err != nil || diags.HasErrors() || len(diags) != 1 || !strings.Contains(diags[0].Detail, "hello") {
+		t.Errorf("%v, %v", err, diags)
+	}
+}
+
 // Being asked to stop is no failure, however early.
 func TestStopBeforeReady(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

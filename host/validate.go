@@ -42,6 +42,12 @@ func Validate(ctx context.Context, o Options) (config.Diagnostics, error) {
 	if scan != nil {
 		diags = append(diags, problem("The plugin directory cannot be used", scan.Error()))
 	}
+	for _, e := range c.Snapshot().Entries {
+		if e.State == catalog.Rejected {
+			diags = append(diags, config.Diagnostic{Severity: schema.Warning, Summary: "This executable is not used",
+				Detail: e.Path + ": " + e.Reason})
+		}
+	}
 	return diags, nil
 }
 

@@ -52,16 +52,16 @@ type Launcher struct {
 
 // New returns a launcher. dir is a private directory for sockets; leftovers in
 // it are removed. Where its path is too long for sockets, or cannot stand in a
-// handshake line, a private directory in the system's temporary one takes its
-// place. Close the launcher.
+// handshake line, a private directory in a temporary one takes its place. Close
+// the launcher.
 func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) {
 	l := &Launcher{spawner: sp, dir: dir, log: log}
-	if len(dir) > maxDir || strings.ContainsFunc(dir, func(r rune) bool { return r == '|' || unicode.IsControl(r) }) {
-		short, err := os.MkdirTemp("", "host-")
-		if err != nil {
+	if !usable(dir) {
+		l.scratch = true
+		var err error
+		if l.dir, err = temporary(); err != nil {
 			return nil, fmt.Errorf("directory for plugin sockets: %w", err)
 		}
-		l.dir, l.scratch = short, true
 		return l, nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -71,6 +71,22 @@ func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) {
 		return nil, fmt.Errorf("directory for plugin sockets: %w", err)
 	}
 	return l, nil
+}
+
+// usable reports whether the sockets of plugins can be in dir.
+func usable(dir string) bool {
+	return len(dir) <= maxDir && !strings.ContainsFunc(dir, func(r rune) bool { return r == '|' || unicode.IsControl(r) })
+}
+
+// temporary makes a private directory with a usable path.
+func temporary() (string, error) {
+	const name = "host-4294967295" // the longest that MkdirTemp gives
+	for _, parent := range []string{os.TempDir(), "/tmp"} {
+		if usable(filepath.Join(parent, name)) {
+			return os.MkdirTemp(parent, "host-")
+		}
+	}
+	return "", errors.New("set TMPDIR to a directory with a short path")
 }
 
 // Close removes what the launcher made. The processes must have ended.
