@@ -133,6 +133,9 @@ type Filter struct {
 func (c *Client) Tail(ctx context.Context, backlog int, follow bool, filter Filter, f func(observe.Entry) error) error {
 	stream, err := c.api.Tail(ctx, connect.NewRequest(&controlpb.TailRequest{Backlog: uint32(backlog),
 		Type: filter.Type, Event: filter.Event.String(), Failed: filter.Failed, Follow: follow}))
+	if err != nil && ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return c.explain(err)
 	}

@@ -17,9 +17,9 @@ import (
 const maxPath = 107
 
 // Listen makes the socket in its private directory. It refuses a directory that
-// is not private, and a path at which another daemon answers; a socket that
-// nobody answers on is replaced.
-func (s *Server) Listen(path string) error {
+// is not private, and one that another daemon holds; a socket that was left
+// behind is replaced.
+func (s *Server) Listen(path string) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("control socket: %w; host { state_dir } or --state-dir names another place", err)
@@ -30,6 +30,17 @@ func (s *Server) Listen(path string) error {
 	if len(path) > maxPath {
 		return fmt.Errorf("the path of the control socket has %d bytes, at most %d are possible: %s; choose a shorter state_dir", len(path), maxPath, path)
 	}
+	// The lock says who may replace the socket: of two daemons that start at
+	// once, one could take the other's new socket for a leftover.
+	lock, err := hold(dir, path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = lock.Close()
+		}
+	}()
 	if err := removeStale(path); err != nil {
 		return err
 	}
@@ -41,8 +52,41 @@ func (s *Server) Listen(path string) error {
 		_ = l.Close()
 		return fmt.Errorf("control socket: %w", err)
 	}
-	s.listener, s.path = &checked{UnixListener: l, server: s}, path
+	s.listener, s.path, s.lock = &checked{UnixListener: l, server: s}, path, lock
 	return nil
+}
+
+// hold locks the directory for the life of the daemon.
+func hold(dir, path string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s uses this state directory, with the control socket %s: stop it, or choose another --state-dir", holder(path), path)
+	}
+	return nil, fmt.Errorf("control socket: lock %s: %w", dir, err)
+}
+
+// holder names the daemon behind a socket, as far as it can be known.
+func holder(path string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return "another daemon"
+	}
+	defer func() { _ = c.Close() }()
+	if cred, err := peer(c.(*net.UnixConn)); err == nil {
+		return fmt.Sprintf("another daemon (pid %d)", cred.Pid)
+	}
+	return "another daemon"
 }
 
 // Close removes the socket of a server that does not run.
@@ -50,7 +94,7 @@ func (s *Server) Close() error {
 	if s.listener == nil {
 		return nil
 	}
-	return s.listener.Close()
+	return errors.Join(s.listener.Close(), s.lock.Close())
 }
 
 // private checks that only the daemon's user, or root, can reach into dir.
@@ -71,7 +115,8 @@ func private(dir string) error {
 	return nil
 }
 
-// removeStale removes a socket that nobody answers on.
+// removeStale removes what a daemon left that did not end by itself. The lock
+// is held: nobody listens on it.
 func removeStale(path string) error {
 	st, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -82,18 +127,6 @@ func removeStale(path string) error {
 	}
 	if st.Mode().Type() != os.ModeSocket {
 		return fmt.Errorf("%s is in the way of the control socket and is not a socket: remove it", path)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
-	if err == nil {
-		defer func() { _ = c.Close() }()
-		other := "another daemon"
-		if cred, err := peer(c.(*net.UnixConn)); err == nil {
-			other = fmt.Sprintf("another daemon (pid %d)", cred.Pid)
-		}
-		return fmt.Errorf("%s uses this state directory: it answers at %s; stop it, or choose another --state-dir", other, path)
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("control socket: %w", err)
@@ -115,13 +148,20 @@ func (l *checked) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		cred, err := peer(c)
-		if err == nil && (cred.Uid == 0 || int(cred.Uid) == os.Geteuid()) {
+		if err == nil && allowed(cred) {
 			return c, nil
 		}
-		l.server.log.Warn("a connection of another user was refused", "peer", cred, "error", err)
+		if err != nil {
+			l.server.log.Warn("a connection of nobody known was refused", "error", err)
+		} else {
+			l.server.log.Warn("a connection of another user was refused", "uid", cred.Uid, "pid", cred.Pid)
+		}
 		_ = c.Close()
 	}
 }
+
+// allowed reports whether a user may ask: the daemon's own, and root.
+func allowed(c *unix.Ucred) bool { return c.Uid == 0 || int(c.Uid) == os.Geteuid() }
 
 // peer returns who is at the other end. The pid may have been reused since.
 func peer(c *net.UnixConn) (*unix.Ucred, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ const (
 	maxRequest   = 16 << 20 // bytes
 	maxBacklog   = 100_000  // entries of a Tail
 	headerLimit  = 5 * time.Second
+	bodyLimit    = 10 * time.Second // until the request has come
 	closeTimeout = 2 * time.Second
 )
 
@@ -33,6 +35,7 @@ type Server struct {
 	log      hclog.Logger
 	listener net.Listener
 	path     string
+	lock     *os.File // of the directory, while this daemon lives
 }
 
 // NewServer returns a server that does not listen yet.
@@ -41,9 +44,11 @@ func NewServer(log hclog.Logger) *Server { return &Server{log: log} }
 // Run answers with b until ctx ends. Calls in progress are ended then, and the
 // socket is removed.
 func (s *Server) Run(ctx context.Context, b Backend) error {
+	defer func() { _ = s.lock.Close() }()
 	mux := http.NewServeMux()
-	mux.Handle(controlpbconnect.NewControlHandler(&handler{backend: b},
-		connect.WithReadMaxBytes(maxRequest), connect.WithSendMaxBytes(4*maxRequest)))
+	path, api := controlpbconnect.NewControlHandler(&handler{backend: b}, connect.WithReadMaxBytes(maxRequest),
+		connect.WithSendMaxBytes(4*maxRequest), connect.WithCodec(jsonCodec{"json"}), connect.WithCodec(jsonCodec{"json; charset=utf-8"}))
+	mux.Handle(path, readFirst(api))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
