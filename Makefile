@@ -40,7 +40,7 @@ run: build
 	@echo '  bin/host status -c testdata/quickstart'
 	@echo '  bin/host events tail -c testdata/quickstart'
 	@echo
-	@echo 'Ctrl-C drains and ends it.'
+	@echo 'An order with the id fail or hang does that. Ctrl-C drains and ends it.'
 	@echo
 	@exec $(BIN)/host run -c testdata/quickstart
 
@@ -94,4 +94,4 @@ tools-generate:
 check: test lint race fuzz
 
 clean:
-	rm -rf bin state testdata/node/node_modules
+	rm -rf bin state testdata/node/node_modules testdata/quickstart/orders.log

@@ -30,7 +30,7 @@ plugin "file" "ledger" {
   append = "orders.log"
 }
 
-plugin "cron" "minute" {
+plugin "cron" "clock" {
   every = "10s"
 }
 
@@ -61,6 +61,6 @@ route "note" {
 }
 
 route "tick" {
-  from = cron.minute.tick
+  from = cron.clock.tick
   to   = log.out.write
 }
