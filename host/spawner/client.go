@@ -166,6 +166,21 @@ func (c *Client) Bind(ctx context.Context, b Bind) (lease, address string, err e
 	return a.Lease, a.Address, err
 }
 
+// Set puts settings in force on the live socket of a lease. From the first Set
+// on the socket listens, or gets datagrams.
+func (c *Client) Set(ctx context.Context, lease string, s Settings) error {
+	_, err := c.call(ctx, request{Set: &set{Lease: lease, Settings: s}}, nil)
+	return err
+}
+
+// Retire lets nothing new reach the socket of a lease, and reports whether
+// something waits in its queue: those who hold the socket can still take that.
+// It may be asked again. The path of a unix socket is gone afterwards.
+func (c *Client) Retire(ctx context.Context, lease string) (waiting bool, err error) {
+	a, err := c.call(ctx, request{Retire: &lease}, nil)
+	return a.Waiting, err
+}
+
 // Open asks for a file.
 func (c *Client) Open(ctx context.Context, o Open) (lease string, err error) {
 	a, err := c.call(ctx, request{Open: &o}, c.giveUp)

@@ -1,135 +1,213 @@
 package spawner
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// nowhere is the index of a network device that does not exist. A socket bound
+// to it is found by no packet, while the connections in its queue, and those
+// whose handshake has begun, stay.
+const nowhere = 1<<31 - 1
+
 // lease is a descriptor that is kept. It is a plain number: os.File.Fd would
 // clear O_NONBLOCK for everybody who shares the socket.
 type lease struct {
-	fd     int
-	unlink string // socket file to remove at the end
+	fd       int
+	socket   bool
+	stream   bool
+	listens  bool
+	mute     bool // a UDP socket connected to itself
+	retired  bool
+	own      bool // SO_REUSEPORT was asked for
+	settings Settings
+	over     []*lease    // whom it takes over from, until it is set
+	path     string      // of a unix socket
+	file     fs.FileInfo // that path, when it was bound
 }
 
 func (l *lease) close() {
 	_ = unix.Close(l.fd)
-	if l.unlink != "" {
-		_ = os.Remove(l.unlink)
+	l.fd = -1 // others may still know it
+	l.unlink()
+	if !l.listens {
+		l.alone() // the others go on as they were
 	}
 }
 
-// bind makes a socket, listening where its type can.
-func bind(b *Bind) (*lease, string, error) {
-	// One protocol for all: MPTCP and TCP sockets are different sockets.
-	config := net.ListenConfig{}
-	config.SetMultipathTCP(false)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	switch b.Network {
-	case "tcp", "tcp4", "tcp6":
-		l, err := config.Listen(ctx, b.Network, b.Address)
-		if err != nil {
-			return nil, "", err
+// unlink removes the path of a unix socket, unless it is somebody else's by
+// now.
+func (l *lease) unlink() {
+	if l.path == "" || l.file == nil {
+		return
+	}
+	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {
+		_ = os.Remove(l.path)
+	}
+	l.path = ""
+}
+
+// alone takes SO_REUSEPORT back where it was for the change only.
+func (l *lease) alone() {
+	for _, o := range l.over {
+		if !o.own && !o.retired {
+			_ = unix.SetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0) // it may be closed
 		}
-		defer func() { _ = l.Close() }()
-		return take(l.(*net.TCPListener), "", l.Addr().String())
-	case "udp", "udp4", "udp6":
-		c, err := config.ListenPacket(ctx, b.Network, b.Address)
-		if err != nil {
-			return nil, "", err
-		}
-		defer func() { _ = c.Close() }()
-		return take(c.(*net.UDPConn), "", c.LocalAddr().String())
-	case "unix", "unixgram":
-		return bindUnix(b)
 	}
-	return nil, "", &Error{Kind: Invalid, Message: "unknown network " + b.Network}
+	l.over = nil
 }
 
-func bindUnix(b *Bind) (*lease, string, error) {
-	if !filepath.IsAbs(b.Address) {
-		return nil, "", &Error{Kind: Invalid, Message: "the path of a unix socket must be absolute: " + b.Address}
+// set puts settings in force on the live socket. A stream socket listens from
+// the first set on.
+func (l *lease) set(s Settings) error {
+	if !l.socket {
+		return &Error{Kind: Invalid, Message: "a file has no settings"}
 	}
-	if err := removeStale(b.Network, b.Address); err != nil {
-		return nil, "", err
+	if l.retired {
+		return &Error{Kind: Invalid, Message: "the lease is retired"}
 	}
-	if b.Network == "unixgram" {
-		c, err := net.ListenUnixgram(b.Network, &net.UnixAddr{Name: b.Address, Net: b.Network})
-		if err != nil {
-			return nil, "", err
-		}
-		defer func() { _ = c.Close() }()
-		return restrict(take(c, b.Address, b.Address))
-	}
-	l, err := net.ListenUnix(b.Network, &net.UnixAddr{Name: b.Address, Net: b.Network})
-	if err != nil {
-		return nil, "", err
-	}
-	l.SetUnlinkOnClose(false) // the lease's own descriptor goes on
-	defer func() { _ = l.Close() }()
-	return restrict(take(l, b.Address, b.Address))
-}
-
-// restrict lets user and group connect.
-func restrict(l *lease, address string, err error) (*lease, string, error) {
-	if err != nil {
-		return nil, "", err
-	}
-	if err := os.Chmod(address, 0o660); err != nil {
-		l.close()
-		return nil, "", err
-	}
-	return l, address, nil
-}
-
-// removeStale removes a socket file that nobody answers on any more.
-func removeStale(network, path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := l.buffers(s); err != nil {
 		return err
 	}
-	if info.Mode().Type() != os.ModeSocket {
-		return &Error{Kind: Busy, Message: path + " exists and is not a socket: remove it or choose another path"}
+	if l.path != "" {
+		if err := l.permit(s); err != nil {
+			return err
+		}
 	}
-	d := net.Dialer{Timeout: time.Second}
-	c, err := d.DialContext(context.Background(), network, path)
-	if err == nil {
-		_ = c.Close()
-		return &Error{Kind: Busy, Message: "another process answers on " + path}
+	switch {
+	case l.stream:
+		if l.path == "" {
+			if err := keepAlive(l.fd, s.KeepAlive); err != nil {
+				return err
+			}
+		}
+		if err := l.listen(s.Backlog); err != nil {
+			return err
+		}
+	case l.mute:
+		if err := disconnect(l.fd); err != nil {
+			return err
+		}
+		l.mute = false
 	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
-		return err
+	l.settings = s
+	if len(l.over) > 0 && !l.own {
+		_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0) // alone again, to whoever comes
 	}
-	return os.Remove(path)
+	l.over = nil
+	return nil
 }
 
-// take duplicates the descriptor of a socket, which the caller then closes.
-func take(c syscall.Conn, unlink, address string) (*lease, string, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, "", err
+// listen begins to listen, or changes how many connections may wait. The
+// kernel takes less than asked where net.core.somaxconn says so.
+func (l *lease) listen(backlog int) error {
+	if backlog <= 0 {
+		backlog = unix.SOMAXCONN * 16
 	}
-	l := &lease{unlink: unlink}
-	var dup error
-	if err := raw.Control(func(fd uintptr) {
-		l.fd, dup = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 3)
-	}); err != nil {
-		return nil, "", err
+	if !l.listens && l.path == "" {
+		// So that the connections of this socket do not keep a later one from
+		// their port.
+		if err := unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
 	}
-	return l, address, os.NewSyscallError("fcntl", dup)
+	if err := unix.Listen(l.fd, backlog); err != nil {
+		return os.NewSyscallError("listen", err)
+	}
+	l.listens = true
+	return nil
+}
+
+// buffers sets the sizes of the buffers. The kernel doubles what it is given,
+// and gives less without a word.
+func (l *lease) buffers(s Settings) error {
+	for _, b := range []struct {
+		size         int
+		force, plain int
+		name, sysctl string
+	}{
+		{s.ReceiveBuffer, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, "receive", "net.core.rmem_max"},
+		{s.SendBuffer, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, "send", "net.core.wmem_max"},
+	} {
+		if b.size <= 0 {
+			continue
+		}
+		if unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, b.force, b.size) == nil {
+			continue
+		}
+		if err := unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, b.plain, b.size); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+		if got, err := unix.GetsockoptInt(l.fd, unix.SOL_SOCKET, b.plain); err == nil && got/2 < b.size {
+			return &Error{Kind: Limit, Message: fmt.Sprintf(
+				"a %s buffer of %d bytes is more than the %d that this user may have: ask for less, or raise %s", b.name, b.size, got/2, b.sysctl)}
+		}
+	}
+	return nil
+}
+
+// permit sets mode and owner of a unix socket's file.
+func (l *lease) permit(s Settings) error {
+	if s.UID >= 0 || s.GID >= 0 {
+		if err := os.Lchown(l.path, s.UID, s.GID); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(l.path, fs.FileMode(s.Mode&0o777))
+}
+
+// keepAlive is inherited by the connections that are accepted.
+func keepAlive(fd, seconds int) error {
+	on := 0
+	if seconds > 0 {
+		on = 1
+		for _, name := range []int{unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL} {
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, name, seconds); err != nil {
+				return fmt.Errorf("set keepalive: %w", err)
+			}
+		}
+	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, on))
+}
+
+// disconnect makes a UDP socket get datagrams from everybody again. It keeps
+// the address that it was bound to.
+func disconnect(fd int) error {
+	none := unix.RawSockaddr{Family: unix.AF_UNSPEC}                                                                // unix.Connect knows no such address
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none)), unsafe.Sizeof(none)) //nolint:gosec // the system call takes a pointer
+	if errno != 0 {
+		return os.NewSyscallError("connect", errno)
+	}
+	return nil
+}
+
+// retire lets nothing new arrive, and reports whether something still waits in
+// the queue for those who hold the socket.
+func (l *lease) retire() (waiting bool) {
+	if !l.retired {
+		l.retired = true
+		switch {
+		case l.path != "":
+			l.unlink()
+		case l.socket:
+			// Where it is not permitted, for a socket bound to a device, what
+			// arrives goes on to be served until the end of the lease.
+			_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, nowhere)
+		}
+	}
+	if !l.socket {
+		return false
+	}
+	poll := []unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(poll, 0)
+	return err == nil && n > 0 && poll[0].Revents&unix.POLLIN != 0
 }
 
 // open opens a file.
@@ -149,6 +227,9 @@ func open(o *Open) (*lease, error) {
 	// O_NONBLOCK: a FIFO must not hold the spawner.
 	fd, err := unix.Open(o.Path, flags|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0o640)
 	if err != nil {
+		if errors.Is(err, unix.ENXIO) {
+			return nil, &Error{Kind: Failed, Message: o.Path + " is a FIFO that nobody reads, or a socket: it cannot be opened for writing"}
+		}
 		return nil, &os.PathError{Op: "open", Path: o.Path, Err: err}
 	}
 	return &lease{fd: fd}, nil

@@ -21,6 +21,8 @@ const (
 type request struct {
 	ID     uint64  `json:"id"`
 	Bind   *Bind   `json:"bind,omitempty"`
+	Set    *set    `json:"set,omitempty"`
+	Retire *string `json:"retire,omitempty"` // lease
 	Open   *Open   `json:"open,omitempty"`
 	Close  *string `json:"close,omitempty"` // lease
 	Start  *Start  `json:"start,omitempty"` // with the executable's descriptor
@@ -28,10 +30,39 @@ type request struct {
 	Signal *signal `json:"signal,omitempty"`
 }
 
-// Bind asks for a socket.
+// Bind asks for a socket. It is the caller's alone from then on, and gets
+// nothing until Set.
 type Bind struct {
 	Network string `json:"network"` // tcp, tcp4, tcp6, udp, udp4, udp6, unix, unixgram
-	Address string `json:"address"` // [::]:80 with tcp is both families; /run/x.sock
+	Address string `json:"address"` // 127.0.0.1:80, [fe80::1%eth0]:80; [::]:80 with tcp is both families; /run/x.sock
+
+	Device      string `json:"device,omitempty"` // lo
+	FreeBind    bool   `json:"freebind,omitempty"`
+	Transparent bool   `json:"transparent,omitempty"`
+	ReusePort   bool   `json:"reuseport,omitempty"` // others may bind it too, from Set on
+
+	// Over are leases with an overlapping address, from which this one takes
+	// over: the port of 0.0.0.0:80 for 127.0.0.1:80.
+	Over []string `json:"over,omitempty"`
+
+	Settings Settings `json:"settings"`
+}
+
+// Settings are what can be changed about a socket while it serves.
+type Settings struct {
+	Backlog       int    `json:"backlog,omitempty"` // connections that may wait; 0 for what the kernel allows
+	Mode          uint32 `json:"mode,omitempty"`    // of the file of a unix socket
+	UID           int    `json:"uid"`               // likewise; -1 for the spawner's
+	GID           int    `json:"gid"`
+	ReceiveBuffer int    `json:"receive_buffer,omitempty"` // bytes; 0 for the kernel's default
+	SendBuffer    int    `json:"send_buffer,omitempty"`
+	KeepAlive     int    `json:"keepalive,omitempty"` // seconds of silence before TCP asks; 0 for never
+}
+
+// set puts settings in force.
+type set struct {
+	Lease    string   `json:"lease"`
+	Settings Settings `json:"settings"`
 }
 
 // Open asks for a file.
@@ -65,6 +96,7 @@ type reply struct {
 	Error   *Error `json:"error,omitempty"`
 	Lease   string `json:"lease,omitempty"`
 	Address string `json:"address,omitempty"`
+	Waiting bool   `json:"waiting,omitempty"` // something is left in the queue of a retired lease
 	Process uint64 `json:"process,omitempty"`
 	Pid     int    `json:"pid,omitempty"`
 	Exit    *Exit  `json:"exit,omitempty"`

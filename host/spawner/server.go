@@ -96,13 +96,32 @@ func (s *server) send(a reply, fds ...int) error {
 func (s *server) answer(r *request, a *reply, fds []int) (out []int, err error) {
 	switch {
 	case r.Bind != nil:
-		l, address, err := bind(r.Bind)
+		var over []*lease
+		for _, name := range r.Bind.Over {
+			if l, err := s.find(name); err == nil { // else it is closed, and in nobody's way
+				over = append(over, l)
+			}
+		}
+		l, address, err := bind(r.Bind, over)
 		if err != nil {
 			return nil, err
 		}
 		a.Address = address
 		a.Lease, err = s.keep(l)
 		return nil, err
+	case r.Set != nil:
+		l, err := s.find(r.Set.Lease)
+		if err != nil {
+			return nil, err
+		}
+		return nil, l.set(r.Set.Settings)
+	case r.Retire != nil:
+		l, err := s.find(*r.Retire)
+		if err != nil {
+			return nil, err
+		}
+		a.Waiting = l.retire()
+		return nil, nil
 	case r.Open != nil:
 		l, err := open(r.Open)
 		if err != nil {
@@ -144,6 +163,17 @@ func (s *server) answer(r *request, a *reply, fds []int) (out []int, err error) 
 		return nil, p.signal(unix.Signal(r.Signal.Signal))
 	}
 	return nil, &Error{Kind: Invalid, Message: "a request without anything asked for"}
+}
+
+// find returns a lease by its name. Leases are touched by the goroutine that
+// answers requests only.
+func (s *server) find(name string) (*lease, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.leases[name]; l != nil {
+		return l, nil
+	}
+	return nil, &Error{Kind: Missing, Message: "no lease " + name}
 }
 
 // keep stores a lease under a name of its own.
