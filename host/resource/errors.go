@@ -10,7 +10,7 @@ import (
 // BusyError says that somebody else has the address.
 type BusyError struct {
 	Value  string
-	Holder string // "nginx (pid 123)", or empty when it cannot be known
+	Holder string // "nginx (pid 123)", "a process of user www", or empty when it cannot be known
 	Err    error
 }
 
@@ -48,13 +48,19 @@ func explain(w wanted, err error) error {
 	switch e.Kind {
 	case spawner.Busy:
 		if w.bind != nil {
-			return &BusyError{Value: w.value, Holder: holder(*w.bind), Err: err}
+			return &BusyError{Value: w.value, Holder: holder(w.listen), Err: err}
 		}
 	case spawner.Denied:
 		return &DeniedError{Value: w.value, Err: err}
 	case spawner.NotLocal:
+		if w.bind != nil && w.bind.Device != "" {
+			return fmt.Errorf("%s: %w; ip link and ip address list what this machine has", w.value, err)
+		}
 		return fmt.Errorf("%s is not an address of this machine; ip address lists those that are: %w", w.value, err)
 	case spawner.Missing:
+		if w.open != nil && (w.open.Access == "read" || w.open.Access == "directory") {
+			return fmt.Errorf("%s does not exist: make it first, or choose another", w.value)
+		}
 		return fmt.Errorf("%s: a directory on the way does not exist; make it first: %w", w.value, err)
 	}
 	return fmt.Errorf("%s: %w", w.value, err)

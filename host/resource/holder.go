@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 
-	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/resource/address"
 )
 
 // maxScan bounds how many descriptors of other processes are looked at.
@@ -18,21 +19,41 @@ const maxScan = 100_000
 
 // holder names the process that holds an address, as far as this process may
 // know: it reads the kernel's tables, then looks for the socket among the
-// descriptors of all processes.
-func holder(b spawner.Bind) string {
-	at, err := netip.ParseAddrPort(b.Address)
-	if err != nil {
-		return ""
+// descriptors of all processes. Where those are hidden from it, the table still
+// says which user it is.
+func holder(a address.Address) string {
+	var found []entry
+	if a.IsPath() {
+		found = unixEntries(a.Path)
+	} else {
+		for _, table := range []string{a.Network, a.Network + "6"} {
+			found = append(found, portEntries("/proc/net/"+table, a)...)
+		}
 	}
 	inodes := map[string]bool{}
-	for _, table := range []string{b.Network[:3], b.Network[:3] + "6"} {
-		for _, inode := range sockets("/proc/net/"+table, at) {
-			inodes["socket:["+inode+"]"] = true
-		}
+	for _, e := range found {
+		inodes["socket:["+e.inode+"]"] = true
 	}
 	if len(inodes) == 0 {
 		return ""
 	}
+	if name := process(inodes); name != "" {
+		return name
+	}
+	if uid := found[0].uid; uid != "" {
+		if u, err := user.LookupId(uid); err == nil {
+			return "a process of user " + u.Username
+		}
+		return "a process of user " + uid
+	}
+	return ""
+}
+
+// entry is a socket in a table of the kernel.
+type entry struct{ inode, uid string }
+
+// process finds who has one of the sockets open.
+func process(inodes map[string]bool) string {
 	looked := 0
 	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
 	for _, dir := range dirs {
@@ -54,30 +75,47 @@ func holder(b spawner.Bind) string {
 	return ""
 }
 
-// sockets returns the inodes of the bound sockets in a table of /proc/net that
-// stand in the way of an address: on its port, on the same address or on any.
-func sockets(table string, at netip.AddrPort) []string {
+// portEntries returns the bound sockets in a table of /proc/net that stand in
+// the way of an address: on its port, on the same address or on any. Those that
+// are bound and do not listen are in no table.
+func portEntries(table string, a address.Address) []entry {
 	b, err := os.ReadFile(table)
 	if err != nil {
 		return nil
 	}
 	const listening, unconnected = "0A", "07"
-	var inodes []string
+	var found []entry
 	for _, line := range strings.Split(string(b), "\n")[1:] {
 		f := strings.Fields(line)
 		if len(f) < 10 || f[3] != listening && f[3] != unconnected {
 			continue
 		}
 		local, ok := parseProcAddr(f[1])
-		if !ok || local.Port() != at.Port() {
+		if !ok || local.Port() != a.Addr.Port() {
 			continue
 		}
-		a := local.Addr().Unmap()
-		if a == at.Addr() || a.IsUnspecified() || at.Addr().IsUnspecified() {
-			inodes = append(inodes, f[9])
+		ip, want := local.Addr().Unmap(), a.Addr.Addr().WithZone("")
+		if ip == want || ip.IsUnspecified() || want.IsUnspecified() {
+			found = append(found, entry{inode: f[9], uid: f[7]})
 		}
 	}
-	return inodes
+	return found
+}
+
+// unixEntries returns the sockets at a path.
+func unixEntries(path string) []entry {
+	b, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return nil
+	}
+	var found []entry
+	for _, line := range strings.Split(string(b), "\n")[1:] {
+		// Num RefCount Protocol Flags Type St Inode Path
+		if f := strings.Fields(line); len(f) > 7 && strings.HasSuffix(line, " "+path) {
+			found = append(found, entry{inode: f[6]})
+		}
+	}
+	return found
 }
 
 // parseProcAddr reads 0100007F:1F90: 32-bit words in the machine's order, as

@@ -1,12 +1,16 @@
 package resource
 
 import (
+	"errors"
 	"fmt"
-	"net/netip"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
+	"github.com/pluginhost/host/host/resource/address"
 	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -14,10 +18,10 @@ import (
 // wanted is a resource in the form that is asked of the spawner.
 type wanted struct {
 	key    string
-	scheme string // of a listener
-	value  string // as the user wrote it
-	bind   *spawner.Bind
-	open   *spawner.Open
+	value  string          // as the user wrote it
+	listen address.Address // of a listener
+	bind   *spawner.Bind   // of a listener
+	open   *spawner.Open   // of a file
 }
 
 // addressOf returns the instance's address in an owner: what stays the same
@@ -29,111 +33,96 @@ func addressOf(owner string) string {
 	return owner
 }
 
-func parse(address string, r Want) (wanted, error) {
+func parse(owner string, r Want) (wanted, error) {
 	switch r.Kind {
 	case schema.Listener:
-		return parseListener(address, r)
+		return parseListener(owner, r)
 	case schema.File:
 		return parseFile(r)
 	}
-	return wanted{}, fmt.Errorf("%s is not a socket or file", r.Attribute)
+	return wanted{}, fmt.Errorf("%s is neither a socket nor a file", r.Attribute)
 }
 
-// parseListener reads scheme://address. The key has the network namespace, the
-// protocol and the canonical address, since only together do they say that two
-// sockets are one. MPTCP is always off, and an IPv6 socket is V6ONLY unless no
-// host was given.
-func parseListener(address string, r Want) (wanted, error) {
+// parseListener asks the machine what the address alone does not say: the
+// network namespace, without which an address is no socket, the name of a
+// device given by its number, and the numbers of users.
+func parseListener(owner string, r Want) (wanted, error) {
 	w := wanted{value: r.Value}
-	scheme, rest, ok := strings.Cut(r.Value, "://")
-	if !ok {
-		return w, fmt.Errorf("%q has no scheme: write tcp://127.0.0.1:8080, udp://…, unix:///path or unixgram:///path", r.Value)
-	}
-	w.scheme = scheme
-	switch scheme {
-	case "unix", "unixgram":
-		if !filepath.IsAbs(rest) {
-			return w, fmt.Errorf("%q needs an absolute path: %s:///run/name.sock", r.Value, scheme)
-		}
-		path := filepath.Clean(rest)
-		if len(path) > 107 {
-			return w, fmt.Errorf("the path of a unix socket has at most 107 bytes; %s has %d", path, len(path))
-		}
-		w.bind = &spawner.Bind{Network: scheme, Address: path}
-		w.key = scheme + " " + path
-		return w, nil
-	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
-	default:
-		return w, fmt.Errorf("unknown scheme %q: there are tcp, udp, unix and unixgram", scheme)
-	}
-	proto, family := scheme[:3], scheme[3:]
-	at, err := parseAddrPort(rest, family)
+	a, err := address.Parse(r.Value)
 	if err != nil {
-		return w, fmt.Errorf("%q: %w", r.Value, err)
+		return w, err
 	}
-	if at.Addr().Is4() {
-		family = "4"
+	if a.IsPath() && !filepath.IsAbs(a.Path) {
+		return w, fmt.Errorf("%q needs an absolute path: %s:///run/name.sock", r.Value, a.Network)
+	}
+	if a.IsPath() {
+		a.Path = realPath(a.Path)
+	}
+	if zone := a.Addr.Addr().Zone(); zone != "" {
+		device, err := lookupDevice(zone)
+		if err != nil {
+			return w, err
+		}
+		a.Addr = withZone(a.Addr, device)
+		a.Device = device
+	}
+	w.listen = a
+	w.key = a.Key()
+	if a.AnyPort() { // every :0 is another socket, which keeps its port while held
+		w.key += " for " + addressOf(owner) + " " + r.Attribute
+	}
+	if !a.IsPath() {
+		w.key += " in " + namespace()
+	}
+	settings, err := settingsOf(a)
+	w.bind = &spawner.Bind{Network: a.Network, Address: a.Path, Settings: settings,
+		Device: a.Device, FreeBind: a.FreeBind, Transparent: a.Transparent, ReusePort: a.ReusePort}
+	if !a.IsPath() {
+		w.bind.Address = a.Addr.String()
+		switch {
+		case a.Addr.Addr().Is4():
+			w.bind.Network += "4"
+		case !a.Dual:
+			w.bind.Network += "6"
+		}
+	}
+	return w, err
+}
+
+func lookupDevice(zone string) (string, error) {
+	var device *net.Interface
+	var err error
+	if n, number := strconv.Atoi(zone); number == nil {
+		device, err = net.InterfaceByIndex(n)
 	} else {
-		family = "6"
+		device, err = net.InterfaceByName(zone)
 	}
-	w.bind = &spawner.Bind{Network: proto + family, Address: at.String()}
-	w.key = proto + " " + at.String()
-	if strings.HasPrefix(rest, ":") && scheme == proto { // both families on one socket
-		w.bind.Network = proto
-		w.key += " dual"
-	}
-	if at.Port() == 0 { // every :0 is another socket, which keeps its port while held
-		w.key += " for " + address + " " + r.Attribute
-	}
-	if ns := namespace(); ns != "" {
-		w.key += " in " + ns
-	}
-	return w, nil
-}
-
-// parseAddrPort reads host:port, where host is an IP address, localhost or
-// empty. Other names are refused: they can mean another address at each look,
-// and an address that changes is another socket.
-func parseAddrPort(s, family string) (netip.AddrPort, error) {
-	if host, port, ok := cutPort(s); ok {
-		switch host {
-		case "":
-			host = "[::]"
-			if family == "4" {
-				host = "0.0.0.0"
-			}
-		case "localhost":
-			host = "127.0.0.1"
-			if family == "6" {
-				host = "[::1]"
-			}
-		}
-		s = host + ":" + port
-	}
-	at, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return at, fmt.Errorf("write an IP address and a port, for example 127.0.0.1:8080 or [::1]:8080; names other than localhost are not looked up")
+		return "", fmt.Errorf("there is no network device %s, which the address names; ip link lists those that are", zone)
 	}
-	at = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
-	if family == "4" && !at.Addr().Is4() || family == "6" && at.Addr().Is4() {
-		return at, fmt.Errorf("%s is not an IPv%s address", at.Addr(), family)
-	}
-	return at, nil
+	return device.Name, nil
 }
 
-func cutPort(s string) (host, port string, ok bool) {
-	n := strings.LastIndexByte(s, ':')
-	if n < 0 {
-		return "", "", false
+// settingsOf resolves what is written as a name.
+func settingsOf(a address.Address) (spawner.Settings, error) {
+	s := spawner.Settings{Backlog: a.Settings.Backlog, Mode: a.Settings.Mode, UID: -1, GID: -1,
+		ReceiveBuffer: a.Settings.ReceiveBuffer, SendBuffer: a.Settings.SendBuffer,
+		KeepAlive: int(a.Settings.KeepAlive / time.Second)}
+	var uerr, gerr error
+	if a.Settings.Owner != "" {
+		s.UID, uerr = UserID(a.Settings.Owner)
 	}
-	return s[:n], s[n+1:], true
+	if a.Settings.Group != "" {
+		s.GID, gerr = GroupID(a.Settings.Group)
+	}
+	return s, errors.Join(uerr, gerr)
 }
 
 // namespace names the network namespace of this process.
 func namespace() string {
 	s, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
-		return ""
+		return "net:[unknown]"
 	}
 	return s
 }
@@ -143,12 +132,20 @@ func parseFile(r Want) (wanted, error) {
 	if !filepath.IsAbs(r.Value) {
 		return w, fmt.Errorf("the path %q is not absolute", r.Value)
 	}
-	path := filepath.Clean(r.Value)
-	// Two names of one file are one file; the last part need not exist yet.
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(dir, filepath.Base(path))
-	}
+	path := realPath(filepath.Clean(r.Value))
 	w.open = &spawner.Open{Path: path, Access: r.Access}
 	w.key = "file " + path + " " + r.Access
 	return w, nil
+}
+
+// realPath makes one name of the names of one file, whose last part need not
+// exist yet.
+func realPath(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(dir, filepath.Base(path))
+	}
+	return path
 }
