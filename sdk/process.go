@@ -194,6 +194,16 @@ func (s *process) Abort(ctx context.Context, handle uint32) error {
 	return nil
 }
 
+// Pause implements rpc.Control.
+func (s *process) Pause(_ context.Context, handle uint32, attributes []string) error {
+	i, err := s.find(handle)
+	if err != nil {
+		return err
+	}
+	i.opened.Pause(attributes)
+	return nil
+}
+
 // Drain implements rpc.Control.
 func (s *process) Drain(ctx context.Context, handle uint32, timeout time.Duration) (int, error) {
 	i, err := s.find(handle)

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -201,6 +202,32 @@ func (i *Instance) Abort(ctx context.Context) {
 	}
 	i.set.release(i.worker, i)
 }
+
+// Pause has the instance stop reading from datagram sockets, given by the ids of
+// their leases, before its successor begins. It returns when it has, or when it
+// cannot be asked.
+func (i *Instance) Pause(ctx context.Context, leases []string) {
+	i.mu.Lock()
+	s := i.seat
+	var attributes []string
+	for _, l := range i.leases {
+		if slices.Contains(leases, l.ID) {
+			attributes = append(attributes, l.Attribute)
+		}
+	}
+	i.mu.Unlock()
+	if s == nil || len(attributes) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, pauseTimeout)
+	defer cancel()
+	if err := s.life.control.Pause(ctx, s.handle, attributes); err != nil && !s.life.gone() {
+		i.set.o.Log.Warn("pause failed: for a moment two instances read the same socket", "instance", i.Address(), "error", err)
+	}
+}
+
+// pauseTimeout bounds how long a reload waits for an instance to stop reading.
+const pauseTimeout = 2 * time.Second
 
 // Drain lets the instance finish what is in flight within timeout, ends it and
 // gives back what was not finished to its successor. It ends the process when

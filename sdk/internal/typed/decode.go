@@ -21,6 +21,7 @@ import (
 type Values struct {
 	Leases map[string]*os.File // by attribute path; nil in Verify, where there are none
 	opened []io.Closer         // listeners and files made so far
+	reads  map[string]*packets // of them, by attribute path
 }
 
 // Decode fills a configuration struct from JSON. What is missing gets its
@@ -161,16 +162,24 @@ func (d *Values) lease(path string, c *Settings, into reflect.Value) error {
 		if err != nil {
 			return err
 		}
-		d.opened = append(d.opened, conn)
-		into.Set(reflect.ValueOf(conn))
+		p := newPackets(conn)
+		if d.reads == nil {
+			d.reads = map[string]*packets{}
+		}
+		d.reads[path] = p
+		d.opened = append(d.opened, p)
+		into.Set(reflect.ValueOf(net.PacketConn(p)))
 		return nil
 	}
 	l, err := net.FileListener(f)
 	if err != nil {
 		return err
 	}
-	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // others hold the socket: its path is theirs
+	switch x := l.(type) {
+	case *net.UnixListener:
+		x.SetUnlinkOnClose(false) // others hold the socket: its path is theirs
+	case *net.TCPListener:
+		l = &connections{x}
 	}
 	d.opened = append(d.opened, l)
 	into.Set(reflect.ValueOf(l))

@@ -78,6 +78,11 @@ func (c *client) Abort(ctx context.Context, handle uint32) error {
 	return fromStatus(err)
 }
 
+func (c *client) Pause(ctx context.Context, handle uint32, attributes []string) error {
+	_, err := c.rpc.Pause(ctx, &pb.PauseRequest{Handle: handle, Attributes: attributes})
+	return fromStatus(err)
+}
+
 func (c *client) Drain(ctx context.Context, handle uint32, timeout time.Duration) (int, error) {
 	r, err := c.rpc.Drain(ctx, &pb.DrainRequest{Handle: handle, TimeoutMs: uint64(max(timeout, 0).Milliseconds())})
 	if err != nil {

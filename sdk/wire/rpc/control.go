@@ -25,6 +25,9 @@ type Control interface {
 	Commit(ctx context.Context, handle uint32) error
 	// Abort forgets a prepared instance.
 	Abort(ctx context.Context, handle uint32) error
+	// Pause stops reading from the datagram sockets of some attributes, which
+	// a successor is about to read.
+	Pause(ctx context.Context, handle uint32, attributes []string) error
 	// Drain finishes what is in flight within timeout and ends the instance.
 	// It returns the number of deliveries given up.
 	Drain(ctx context.Context, handle uint32, timeout time.Duration) (unfinished int, err error)

@@ -63,6 +63,13 @@ func (s *server) Abort(ctx context.Context, in *pb.AbortRequest) (*pb.AbortRespo
 	return &pb.AbortResponse{}, nil
 }
 
+func (s *server) Pause(ctx context.Context, in *pb.PauseRequest) (*pb.PauseResponse, error) {
+	if err := s.impl.Pause(ctx, in.GetHandle(), in.GetAttributes()); err != nil {
+		return nil, toStatus(err)
+	}
+	return &pb.PauseResponse{}, nil
+}
+
 // maxDrain keeps a timeout from overflowing.
 const maxDrain = 24 * time.Hour
 

@@ -1055,6 +1055,94 @@ func (*CommitResponse) Descriptor() ([]byte, []int) {
 	return file_plugin_proto_rawDescGZIP(), []int{15}
 }
 
+type PauseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Handle        uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
+	Attributes    []string               `protobuf:"bytes,2,rep,name=attributes,proto3" json:"attributes,omitempty"` // of the sockets, for example listen
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseRequest) Reset() {
+	*x = PauseRequest{}
+	mi := &file_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseRequest) ProtoMessage() {}
+
+func (x *PauseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseRequest.ProtoReflect.Descriptor instead.
+func (*PauseRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PauseRequest) GetHandle() uint32 {
+	if x != nil {
+		return x.Handle
+	}
+	return 0
+}
+
+func (x *PauseRequest) GetAttributes() []string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type PauseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseResponse) Reset() {
+	*x = PauseResponse{}
+	mi := &file_plugin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseResponse) ProtoMessage() {}
+
+func (x *PauseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseResponse.ProtoReflect.Descriptor instead.
+func (*PauseResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{17}
+}
+
 type AbortRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Handle        uint32                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
@@ -1064,7 +1152,7 @@ type AbortRequest struct {
 
 func (x *AbortRequest) Reset() {
 	*x = AbortRequest{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1164,7 @@ func (x *AbortRequest) String() string {
 func (*AbortRequest) ProtoMessage() {}
 
 func (x *AbortRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1177,7 @@ func (x *AbortRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortRequest.ProtoReflect.Descriptor instead.
 func (*AbortRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AbortRequest) GetHandle() uint32 {
@@ -1107,7 +1195,7 @@ type AbortResponse struct {
 
 func (x *AbortResponse) Reset() {
 	*x = AbortResponse{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1207,7 @@ func (x *AbortResponse) String() string {
 func (*AbortResponse) ProtoMessage() {}
 
 func (x *AbortResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1220,7 @@ func (x *AbortResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AbortResponse.ProtoReflect.Descriptor instead.
 func (*AbortResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 type DrainRequest struct {
@@ -1145,7 +1233,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1245,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1258,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DrainRequest) GetHandle() uint32 {
@@ -1196,7 +1284,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1208,7 +1296,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1221,7 +1309,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DrainResponse) GetUnfinished() uint32 {
@@ -1245,7 +1333,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1345,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1358,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Frame) GetEmit() []*Emit {
@@ -1336,7 +1424,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1436,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1449,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Event) GetId() []byte {
@@ -1462,7 +1550,7 @@ type Emit struct {
 
 func (x *Emit) Reset() {
 	*x = Emit{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1562,7 @@ func (x *Emit) String() string {
 func (*Emit) ProtoMessage() {}
 
 func (x *Emit) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1575,7 @@ func (x *Emit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Emit.ProtoReflect.Descriptor instead.
 func (*Emit) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Emit) GetPromise() uint64 {
@@ -1528,7 +1616,7 @@ type Accept struct {
 
 func (x *Accept) Reset() {
 	*x = Accept{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1540,7 +1628,7 @@ func (x *Accept) String() string {
 func (*Accept) ProtoMessage() {}
 
 func (x *Accept) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1553,7 +1641,7 @@ func (x *Accept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Accept.ProtoReflect.Descriptor instead.
 func (*Accept) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Accept) GetPromise() []uint64 {
@@ -1580,7 +1668,7 @@ type Deliver struct {
 
 func (x *Deliver) Reset() {
 	*x = Deliver{}
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1680,7 @@ func (x *Deliver) String() string {
 func (*Deliver) ProtoMessage() {}
 
 func (x *Deliver) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1693,7 @@ func (x *Deliver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deliver.ProtoReflect.Descriptor instead.
 func (*Deliver) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{24}
+	return file_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Deliver) GetDelivery() uint64 {
@@ -1678,7 +1766,7 @@ type Settle struct {
 
 func (x *Settle) Reset() {
 	*x = Settle{}
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1778,7 @@ func (x *Settle) String() string {
 func (*Settle) ProtoMessage() {}
 
 func (x *Settle) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1791,7 @@ func (x *Settle) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settle.ProtoReflect.Descriptor instead.
 func (*Settle) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{25}
+	return file_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Settle) GetRef() uint64 {
@@ -1749,7 +1837,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1849,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1774,7 +1862,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{26}
+	return file_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Error) GetCode() uint32 {
@@ -1838,7 +1926,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1938,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1951,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{27}
+	return file_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Credit) GetInstance() uint32 {
@@ -1891,7 +1979,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1903,7 +1991,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1916,7 +2004,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{28}
+	return file_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Cancel) GetDelivery() uint64 {
@@ -2009,7 +2097,13 @@ const file_plugin_proto_rawDesc = "" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1a.host.plugin.v1.DiagnosticR\vdiagnostics\"'\n" +
 	"\rCommitRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\"\x10\n" +
-	"\x0eCommitResponse\"&\n" +
+	"\x0eCommitResponse\"F\n" +
+	"\fPauseRequest\x12\x16\n" +
+	"\x06handle\x18\x01 \x01(\rR\x06handle\x12\x1e\n" +
+	"\n" +
+	"attributes\x18\x02 \x03(\tR\n" +
+	"attributes\"\x0f\n" +
+	"\rPauseResponse\"&\n" +
 	"\fAbortRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\rR\x06handle\"\x0f\n" +
 	"\rAbortResponse\"E\n" +
@@ -2078,13 +2172,14 @@ const file_plugin_proto_rawDesc = "" +
 	"\x01n\x18\x02 \x01(\rR\x01n\">\n" +
 	"\x06Cancel\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt2\xb8\x03\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt2\xfe\x03\n" +
 	"\x06Plugin\x12E\n" +
 	"\bDescribe\x12\x1f.host.plugin.v1.DescribeRequest\x1a\x18.host.plugin.v1.Manifest\x12F\n" +
 	"\x06Verify\x12\x1d.host.plugin.v1.VerifyRequest\x1a\x1b.host.plugin.v1.VerifyEvent0\x01\x12J\n" +
 	"\aPrepare\x12\x1e.host.plugin.v1.PrepareRequest\x1a\x1f.host.plugin.v1.PrepareResponse\x12G\n" +
 	"\x06Commit\x12\x1d.host.plugin.v1.CommitRequest\x1a\x1e.host.plugin.v1.CommitResponse\x12D\n" +
 	"\x05Abort\x12\x1c.host.plugin.v1.AbortRequest\x1a\x1d.host.plugin.v1.AbortResponse\x12D\n" +
+	"\x05Pause\x12\x1c.host.plugin.v1.PauseRequest\x1a\x1d.host.plugin.v1.PauseResponse\x12D\n" +
 	"\x05Drain\x12\x1c.host.plugin.v1.DrainRequest\x1a\x1d.host.plugin.v1.DrainResponseB1Z/github.com/pluginhost/host/sdk/wire/internal/pbb\x06proto3"
 
 var (
@@ -2100,7 +2195,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0), // 0: host.plugin.v1.Diagnostic.Severity
 	(*DescribeRequest)(nil),  // 1: host.plugin.v1.DescribeRequest
@@ -2119,19 +2214,21 @@ var file_plugin_proto_goTypes = []any{
 	(*PrepareResponse)(nil),  // 14: host.plugin.v1.PrepareResponse
 	(*CommitRequest)(nil),    // 15: host.plugin.v1.CommitRequest
 	(*CommitResponse)(nil),   // 16: host.plugin.v1.CommitResponse
-	(*AbortRequest)(nil),     // 17: host.plugin.v1.AbortRequest
-	(*AbortResponse)(nil),    // 18: host.plugin.v1.AbortResponse
-	(*DrainRequest)(nil),     // 19: host.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),    // 20: host.plugin.v1.DrainResponse
-	(*Frame)(nil),            // 21: host.plugin.v1.Frame
-	(*Event)(nil),            // 22: host.plugin.v1.Event
-	(*Emit)(nil),             // 23: host.plugin.v1.Emit
-	(*Accept)(nil),           // 24: host.plugin.v1.Accept
-	(*Deliver)(nil),          // 25: host.plugin.v1.Deliver
-	(*Settle)(nil),           // 26: host.plugin.v1.Settle
-	(*Error)(nil),            // 27: host.plugin.v1.Error
-	(*Credit)(nil),           // 28: host.plugin.v1.Credit
-	(*Cancel)(nil),           // 29: host.plugin.v1.Cancel
+	(*PauseRequest)(nil),     // 17: host.plugin.v1.PauseRequest
+	(*PauseResponse)(nil),    // 18: host.plugin.v1.PauseResponse
+	(*AbortRequest)(nil),     // 19: host.plugin.v1.AbortRequest
+	(*AbortResponse)(nil),    // 20: host.plugin.v1.AbortResponse
+	(*DrainRequest)(nil),     // 21: host.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),    // 22: host.plugin.v1.DrainResponse
+	(*Frame)(nil),            // 23: host.plugin.v1.Frame
+	(*Event)(nil),            // 24: host.plugin.v1.Event
+	(*Emit)(nil),             // 25: host.plugin.v1.Emit
+	(*Accept)(nil),           // 26: host.plugin.v1.Accept
+	(*Deliver)(nil),          // 27: host.plugin.v1.Deliver
+	(*Settle)(nil),           // 28: host.plugin.v1.Settle
+	(*Error)(nil),            // 29: host.plugin.v1.Error
+	(*Credit)(nil),           // 30: host.plugin.v1.Credit
+	(*Cancel)(nil),           // 31: host.plugin.v1.Cancel
 }
 var file_plugin_proto_depIdxs = []int32{
 	5,  // 0: host.plugin.v1.Manifest.config:type_name -> host.plugin.v1.Field
@@ -2150,29 +2247,31 @@ var file_plugin_proto_depIdxs = []int32{
 	0,  // 13: host.plugin.v1.Diagnostic.severity:type_name -> host.plugin.v1.Diagnostic.Severity
 	7,  // 14: host.plugin.v1.PrepareRequest.instance:type_name -> host.plugin.v1.Instance
 	12, // 15: host.plugin.v1.PrepareResponse.diagnostics:type_name -> host.plugin.v1.Diagnostic
-	23, // 16: host.plugin.v1.Frame.emit:type_name -> host.plugin.v1.Emit
-	24, // 17: host.plugin.v1.Frame.accept:type_name -> host.plugin.v1.Accept
-	25, // 18: host.plugin.v1.Frame.deliver:type_name -> host.plugin.v1.Deliver
-	26, // 19: host.plugin.v1.Frame.settle:type_name -> host.plugin.v1.Settle
-	28, // 20: host.plugin.v1.Frame.credit:type_name -> host.plugin.v1.Credit
-	29, // 21: host.plugin.v1.Frame.cancel:type_name -> host.plugin.v1.Cancel
-	22, // 22: host.plugin.v1.Emit.event:type_name -> host.plugin.v1.Event
-	22, // 23: host.plugin.v1.Deliver.event:type_name -> host.plugin.v1.Event
-	27, // 24: host.plugin.v1.Settle.error:type_name -> host.plugin.v1.Error
+	25, // 16: host.plugin.v1.Frame.emit:type_name -> host.plugin.v1.Emit
+	26, // 17: host.plugin.v1.Frame.accept:type_name -> host.plugin.v1.Accept
+	27, // 18: host.plugin.v1.Frame.deliver:type_name -> host.plugin.v1.Deliver
+	28, // 19: host.plugin.v1.Frame.settle:type_name -> host.plugin.v1.Settle
+	30, // 20: host.plugin.v1.Frame.credit:type_name -> host.plugin.v1.Credit
+	31, // 21: host.plugin.v1.Frame.cancel:type_name -> host.plugin.v1.Cancel
+	24, // 22: host.plugin.v1.Emit.event:type_name -> host.plugin.v1.Event
+	24, // 23: host.plugin.v1.Deliver.event:type_name -> host.plugin.v1.Event
+	29, // 24: host.plugin.v1.Settle.error:type_name -> host.plugin.v1.Error
 	1,  // 25: host.plugin.v1.Plugin.Describe:input_type -> host.plugin.v1.DescribeRequest
 	9,  // 26: host.plugin.v1.Plugin.Verify:input_type -> host.plugin.v1.VerifyRequest
 	13, // 27: host.plugin.v1.Plugin.Prepare:input_type -> host.plugin.v1.PrepareRequest
 	15, // 28: host.plugin.v1.Plugin.Commit:input_type -> host.plugin.v1.CommitRequest
-	17, // 29: host.plugin.v1.Plugin.Abort:input_type -> host.plugin.v1.AbortRequest
-	19, // 30: host.plugin.v1.Plugin.Drain:input_type -> host.plugin.v1.DrainRequest
-	2,  // 31: host.plugin.v1.Plugin.Describe:output_type -> host.plugin.v1.Manifest
-	10, // 32: host.plugin.v1.Plugin.Verify:output_type -> host.plugin.v1.VerifyEvent
-	14, // 33: host.plugin.v1.Plugin.Prepare:output_type -> host.plugin.v1.PrepareResponse
-	16, // 34: host.plugin.v1.Plugin.Commit:output_type -> host.plugin.v1.CommitResponse
-	18, // 35: host.plugin.v1.Plugin.Abort:output_type -> host.plugin.v1.AbortResponse
-	20, // 36: host.plugin.v1.Plugin.Drain:output_type -> host.plugin.v1.DrainResponse
-	31, // [31:37] is the sub-list for method output_type
-	25, // [25:31] is the sub-list for method input_type
+	19, // 29: host.plugin.v1.Plugin.Abort:input_type -> host.plugin.v1.AbortRequest
+	17, // 30: host.plugin.v1.Plugin.Pause:input_type -> host.plugin.v1.PauseRequest
+	21, // 31: host.plugin.v1.Plugin.Drain:input_type -> host.plugin.v1.DrainRequest
+	2,  // 32: host.plugin.v1.Plugin.Describe:output_type -> host.plugin.v1.Manifest
+	10, // 33: host.plugin.v1.Plugin.Verify:output_type -> host.plugin.v1.VerifyEvent
+	14, // 34: host.plugin.v1.Plugin.Prepare:output_type -> host.plugin.v1.PrepareResponse
+	16, // 35: host.plugin.v1.Plugin.Commit:output_type -> host.plugin.v1.CommitResponse
+	20, // 36: host.plugin.v1.Plugin.Abort:output_type -> host.plugin.v1.AbortResponse
+	18, // 37: host.plugin.v1.Plugin.Pause:output_type -> host.plugin.v1.PauseResponse
+	22, // 38: host.plugin.v1.Plugin.Drain:output_type -> host.plugin.v1.DrainResponse
+	32, // [32:39] is the sub-list for method output_type
+	25, // [25:32] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name
@@ -2193,7 +2292,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

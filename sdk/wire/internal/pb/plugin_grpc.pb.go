@@ -31,6 +31,7 @@ const (
 	Plugin_Prepare_FullMethodName  = "/host.plugin.v1.Plugin/Prepare"
 	Plugin_Commit_FullMethodName   = "/host.plugin.v1.Plugin/Commit"
 	Plugin_Abort_FullMethodName    = "/host.plugin.v1.Plugin/Abort"
+	Plugin_Pause_FullMethodName    = "/host.plugin.v1.Plugin/Pause"
 	Plugin_Drain_FullMethodName    = "/host.plugin.v1.Plugin/Drain"
 )
 
@@ -54,6 +55,10 @@ type PluginClient interface {
 	Commit(ctx context.Context, in *CommitRequest, opts ...grpc.CallOption) (*CommitResponse, error)
 	// Abort forgets a prepared instance that will not be committed.
 	Abort(ctx context.Context, in *AbortRequest, opts ...grpc.CallOption) (*AbortResponse, error)
+	// Pause stops reading from datagram sockets of a committed instance: its
+	// successor is about to read them. It returns when no read is under way;
+	// what comes stays in the socket. Sending goes on. Drain follows.
+	Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error)
 	// Drain finishes what is in flight, takes nothing new, ends the instance
 	// and returns. What is unfinished after timeout_ms is given up.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
@@ -126,6 +131,16 @@ func (c *pluginClient) Abort(ctx context.Context, in *AbortRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *pluginClient) Pause(ctx context.Context, in *PauseRequest, opts ...grpc.CallOption) (*PauseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseResponse)
+	err := c.cc.Invoke(ctx, Plugin_Pause_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *pluginClient) Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DrainResponse)
@@ -156,6 +171,10 @@ type PluginServer interface {
 	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
 	// Abort forgets a prepared instance that will not be committed.
 	Abort(context.Context, *AbortRequest) (*AbortResponse, error)
+	// Pause stops reading from datagram sockets of a committed instance: its
+	// successor is about to read them. It returns when no read is under way;
+	// what comes stays in the socket. Sending goes on. Drain follows.
+	Pause(context.Context, *PauseRequest) (*PauseResponse, error)
 	// Drain finishes what is in flight, takes nothing new, ends the instance
 	// and returns. What is unfinished after timeout_ms is given up.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
@@ -183,6 +202,9 @@ func (UnimplementedPluginServer) Commit(context.Context, *CommitRequest) (*Commi
 }
 func (UnimplementedPluginServer) Abort(context.Context, *AbortRequest) (*AbortResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Abort not implemented")
+}
+func (UnimplementedPluginServer) Pause(context.Context, *PauseRequest) (*PauseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Pause not implemented")
 }
 func (UnimplementedPluginServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
@@ -291,6 +313,24 @@ func _Plugin_Abort_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_Pause_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).Pause(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_Pause_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).Pause(ctx, req.(*PauseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Plugin_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainRequest)
 	if err := dec(in); err != nil {
@@ -331,6 +371,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Abort",
 			Handler:    _Plugin_Abort_Handler,
+		},
+		{
+			MethodName: "Pause",
+			Handler:    _Plugin_Pause_Handler,
 		},
 		{
 			MethodName: "Drain",
