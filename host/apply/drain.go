@@ -82,6 +82,7 @@ func (a *Applier) drain(ctx context.Context, leaving []*leaver, before *config.C
 				if l.forget {
 					a.quiet(ctx, address, left)
 				}
+				a.retire(ctx, l)
 				l.Drain(ctx, left)
 				if l.forget && !a.serves(address) {
 					a.o.Router.Forget(address, &wire.Error{Code: wire.Unavailable, Message: "the instance was removed from the configuration"})
@@ -94,6 +95,18 @@ func (a *Applier) drain(ctx context.Context, leaving []*leaver, before *config.C
 		}
 		wait.Wait()
 	}
+}
+
+// retireTimeout bounds how long an instance goes on to take from the queues of
+// its sockets before its drain.
+const retireTimeout = 2 * time.Second
+
+// retire ends the sockets that nobody takes over, and gives the instance time
+// to take what still waits in them.
+func (a *Applier) retire(ctx context.Context, l *leaver) {
+	ctx, cancel := context.WithTimeout(ctx, retireTimeout)
+	defer cancel()
+	a.o.Leases.Retire(ctx, l.Owner())
 }
 
 // quiet waits until nothing is queued for an address that loses its instance,

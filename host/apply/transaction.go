@@ -124,26 +124,9 @@ func (t *transaction) build(ctx context.Context) error {
 	return nil
 }
 
-// reserve takes hold of every socket and file that the new instances need.
+// reserve takes hold of every socket and file that the new instances need. What
+// changes in place is only looked at: it serves.
 func (t *transaction) reserve(ctx context.Context) error {
-	holder := map[string]config.Resource{} // key of a listener → who has it in this generation
-	for _, c := range t.want.Instances {
-		for _, r := range c.Resources {
-			key, err := resource.Key(c.Address, want(r))
-			if err != nil {
-				t.diagnose(c, r.Attribute, "This cannot be reserved", err.Error())
-				continue
-			}
-			if r.Kind != schema.Listener {
-				continue
-			}
-			if other, taken := holder[key]; taken {
-				t.diagnose(c, r.Attribute, "Two instances want the same address",
-					fmt.Sprintf("%s is also wanted at %s:%d. Give one of them another address.", r.Value, other.Range.File, other.Range.Line))
-			}
-			holder[key] = r
-		}
-	}
 	for _, m := range t.made {
 		for _, r := range m.config.Resources {
 			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), want(r))
@@ -152,6 +135,17 @@ func (t *transaction) reserve(ctx context.Context) error {
 				continue
 			}
 			m.leases = append(m.leases, lease)
+		}
+	}
+	for _, s := range t.plan.Steps {
+		if s.Op != plan.Update {
+			continue
+		}
+		c := t.configs[s.Address]
+		for _, r := range c.Resources {
+			if err := resource.Check(c.Address, want(r)); err != nil {
+				t.diagnose(c, r.Attribute, "This cannot be reserved", err.Error())
+			}
 		}
 	}
 	return ctx.Err()
@@ -267,14 +261,20 @@ func (t *transaction) commit(ctx context.Context, p *place) {
 	before := a.have
 	live := make(map[string]*instance.Instance, len(t.configs))
 	var leaving []*leaver
+	serving := map[string]config.Instance{} // whose sockets change, by owner
 	for _, s := range t.plan.Steps {
 		old := a.live[s.Address]
 		switch s.Op {
 		case plan.Keep, plan.Update:
 			old.Update(t.configs[s.Address].Process.Restart)
 			live[s.Address] = old
+			if s.Op == plan.Update {
+				serving[old.Owner()] = t.configs[s.Address]
+			}
 		case plan.Start, plan.Replace:
-			live[s.Address] = t.made[s.Address].Instance
+			m := t.made[s.Address]
+			live[s.Address] = m.Instance
+			serving[m.Owner()] = m.config
 		}
 		if s.Op == plan.Replace || s.Op == plan.Stop {
 			leaving = append(leaving, &leaver{Instance: old, forget: s.Op == plan.Stop})
@@ -285,6 +285,7 @@ func (t *transaction) commit(ctx context.Context, p *place) {
 
 	t.say(Commit, "", fmt.Sprintf("generation %d", t.generation))
 	a.o.Router.Swap(t.want.Routes)
+	t.serve(ctx, serving, leaving)
 	for level := 0; level <= t.top(); level++ {
 		_ = t.each(ctx, t.candidates(level), t.want.Host.Prepare, func(ctx context.Context, m *candidate) error {
 			m.Commit(ctx)
@@ -296,6 +297,26 @@ func (t *transaction) commit(ctx context.Context, p *place) {
 		t.say(Drain, "", fmt.Sprintf("%d instances, in the background", len(leaving)))
 		a.startDrain(leaving, before, p)
 	}
+}
+
+// serve makes the sockets of the new generation serve, and has the old one stop
+// reading from those where two readers would take from each other. The
+// connections that come before somebody accepts them wait in the socket.
+func (t *transaction) serve(ctx context.Context, serving map[string]config.Instance, leaving []*leaver) {
+	for owner, c := range serving {
+		for _, r := range c.Resources {
+			if err := t.a.o.Leases.Set(ctx, owner, want(r)); err != nil {
+				t.diagnose(c, r.Attribute, "The socket does not serve as it is configured", err.Error())
+			}
+		}
+	}
+	var pauses sync.WaitGroup
+	for _, l := range leaving {
+		if ids := t.a.o.Leases.Passed(l.Owner()); len(ids) > 0 {
+			pauses.Go(func() { l.Pause(ctx, ids) })
+		}
+	}
+	pauses.Wait()
 }
 
 // say reports a step of the transaction itself.

@@ -166,20 +166,29 @@ func (b *builder) collect() {
 	}
 }
 
-// conflicts finds two instances that want the same address.
+// conflicts finds two listeners that cannot both be had.
 func (b *builder) conflicts() {
-	holder := map[string]Resource{}
+	holders := map[string][]Resource{} // by what they must share to collide
 	for _, address := range slices.Sorted(maps.Keys(b.groups)) {
 		for _, in := range b.groups[address].instances {
 			for _, r := range in.Resources {
-				if r.Kind != schema.Listener || strings.HasSuffix(r.Value, ":0") {
+				if r.Kind != schema.Listener {
 					continue
 				}
-				if other, taken := holder[r.Value]; taken {
-					b.diags.Problem("Two instances want the same address", fmt.Sprintf("%s is also wanted at %s:%d.", r.Value, other.Range.File, other.Range.Line), r.Range.Place())
-					continue
+				place := r.Listen.Place()
+				for _, other := range holders[place] {
+					if !r.Listen.Collides(other.Listen) {
+						continue
+					}
+					at := fmt.Sprintf("%s:%d", other.Range.File, other.Range.Line)
+					if r.Listen.Key() == other.Listen.Key() {
+						b.diags.Problem("Two instances want the same address", fmt.Sprintf("%s is also wanted at %s. Give one of them another address.", r.Value, at), r.Range.Place())
+					} else {
+						b.diags.Problem("Two instances want overlapping addresses", fmt.Sprintf("%s and %s, at %s, cannot both be had: one of them covers the other.", r.Value, other.Value, at), r.Range.Place())
+					}
+					break
 				}
-				holder[r.Value] = r
+				holders[place] = append(holders[place], r)
 			}
 		}
 	}

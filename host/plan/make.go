@@ -82,6 +82,14 @@ func compare(have, want *config.Instance) Step {
 		s.Op = Replace
 		s.Changes = append(s.Changes, settings(a, b)...)
 	}
+	if moved := listeners(have, want); len(moved) > 0 {
+		if s.Op == Keep {
+			s.Op = Update
+		}
+		if s.Op == Update {
+			s.Changes = append(s.Changes, moved...)
+		}
+	}
 	if have.Process.Restart != want.Process.Restart {
 		if s.Op == Keep {
 			s.Op = Update
@@ -89,6 +97,23 @@ func compare(have, want *config.Instance) Step {
 		s.Changes = append(s.Changes, Change{Name: "process.restart", Old: restart(have), New: restart(want)})
 	}
 	return s
+}
+
+// listeners lists the listeners of which something changed that is changed in
+// place. What makes another socket of them is in the configuration that the
+// plugin gets.
+func listeners(have, want *config.Instance) []Change {
+	var changes []Change
+	old := map[string]config.Resource{}
+	for _, r := range have.Resources {
+		old[r.Attribute] = r
+	}
+	for _, r := range want.Resources {
+		if o, ok := old[r.Attribute]; ok && o.Listen.Settings != r.Listen.Settings {
+			changes = append(changes, Change{Name: r.Attribute, Old: strconv.Quote(o.Value), New: strconv.Quote(r.Value)})
+		}
+	}
+	return changes
 }
 
 // attributes lists the top-level attributes that differ, by the printable form:

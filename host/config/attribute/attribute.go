@@ -4,6 +4,7 @@ package attribute
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -21,16 +22,18 @@ import (
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/syntax"
+	"github.com/pluginhost/host/host/resource/address"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
 // Resource is a descriptor that the instance asks for by an attribute of kind
 // listener or file.
 type Resource struct {
-	Attribute string      // path of the attribute, for example listen or tls.cert
-	Kind      schema.Kind // Listener or File
-	Value     string      // tcp://127.0.0.1:80, or an absolute path
-	Access    string      // of a file
+	Attribute string          // path of the attribute, for example listen or tls.cert
+	Kind      schema.Kind     // Listener or File
+	Value     string          // tcp://127.0.0.1:80, or an absolute path
+	Access    string          // of a file
+	Listen    address.Address // of a listener: Value, read
 	Range     diagnostic.Range
 }
 
@@ -202,6 +205,14 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 		if err != nil {
 			return wrong("It is a string: %s.", err)
 		}
+		if kind == schema.Listener {
+			// The plugin is not told what host changes in place.
+			a, problem := v.listener(f, path, s, e)
+			if problem != "" {
+				return wrong("%s", problem)
+			}
+			return show(a.Identity(), s)
+		}
 		c, problem := v.text(f, path, s, e)
 		if problem != "" {
 			return wrong("%s", problem)
@@ -229,17 +240,16 @@ func (v *Reader) text(f schema.Field, path, s string, e hclsyntax.Expression) (s
 		if _, err := t.Parse(s, "{{", "}}", map[string]*parse.Tree{}); err != nil {
 			return "", fmt.Sprintf("It is not a template of Go's text/template: %s.", strings.TrimPrefix(err.Error(), "template: "))
 		}
-	case schema.Listener:
-		if scheme, rest, ok := strings.Cut(s, "://"); !ok || rest == "" || scheme == "" {
-			return "", fmt.Sprintf("%q is not an address to listen on, such as tcp://127.0.0.1:8080 or unix:///run/name.sock.", s)
-		}
-		v.resource(f, path, s, e)
 	case schema.File:
 		if s == "" || strings.ContainsRune(s, 0) {
 			return "", "It is the path of a file."
 		}
 		s = v.Abs(s)
-		v.resource(f, path, s, e)
+		r := Resource{Attribute: path, Kind: f.Type.Kind, Value: s, Access: f.Access}
+		if r.Access == "" {
+			r.Access = "read"
+		}
+		v.resource(r, e)
 	case schema.Executable:
 		if !strings.Contains(s, "/") {
 			return "", fmt.Sprintf("%q would have to be looked up in PATH, where it may be somebody else's program: write an absolute path, or ./%s for one beside the configuration.", s, s)
@@ -256,22 +266,39 @@ func (v *Reader) text(f schema.Field, path, s string, e hclsyntax.Expression) (s
 	return s, ""
 }
 
-// resource notes that the instance needs a descriptor.
-func (v *Reader) resource(f schema.Field, path, value string, e hclsyntax.Expression) {
-	r := Resource{Attribute: path, Kind: f.Type.Kind, Value: value, Access: f.Access, Range: v.Range}
-	if f.Type.Kind == schema.File && r.Access == "" {
-		r.Access = "read"
+// listener reads where the instance listens, or says what is wrong with it. A
+// relative path is beside the configuration, as everywhere.
+func (v *Reader) listener(f schema.Field, path, s string, e hclsyntax.Expression) (address.Address, string) {
+	a, err := address.Parse(s)
+	var unknown *address.OptionError
+	switch {
+	case errors.As(err, &unknown):
+		return a, fmt.Sprintf("A listener has no option %q.%s", unknown.Name, diagnostic.Suggest(unknown.Name, unknown.Known))
+	case err != nil:
+		return a, capital(err.Error()) + "."
 	}
+	if a.IsPath() && !filepath.IsAbs(a.Path) {
+		a.Path = v.Abs(a.Path)
+		_, query, _ := strings.Cut(s, "?")
+		s = a.Network + "://" + a.Path
+		if query != "" {
+			s += "?" + query
+		}
+		if a, err = address.Parse(s); err != nil {
+			return a, capital(err.Error()) + "."
+		}
+	}
+	v.resource(Resource{Attribute: path, Kind: f.Type.Kind, Value: s, Listen: a}, e)
+	return a, ""
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+// resource notes that the instance needs a descriptor.
+func (v *Reader) resource(r Resource, e hclsyntax.Expression) {
+	r.Range = v.Range
 	if e != nil {
 		r.Range = diagnostic.ToRange(e.Range())
-	}
-	if f.Type.Kind == schema.Listener {
-		// A relative path is beside the configuration, as everywhere.
-		for _, scheme := range []string{"unix://", "unixgram://"} {
-			if p, ok := strings.CutPrefix(value, scheme); ok && !filepath.IsAbs(p) {
-				r.Value = scheme + v.Abs(p)
-			}
-		}
 	}
 	v.Resources = append(v.Resources, r)
 }
