@@ -7,9 +7,8 @@ import (
 
 // Compatible reports whether a value of type from can be given where to is
 // wanted, an event's data to an action's input for example. any fits both
-// ways; objects may have more fields than wanted; a field that from does not
-// promise may still be there. The error names the path at fault and is fit to
-// be shown to people.
+// ways; objects may have more fields than wanted; what is required must be
+// promised. The error names the path at fault and is fit to be shown to people.
 func Compatible(from, to Type) error { return compatible("", &from, &to, 0) }
 
 // MismatchError says where two types differ.
@@ -40,6 +39,9 @@ func compatible(path string, from, to *Type, depth int) error {
 				}
 				continue
 			}
+			if want.Required && !have.Required {
+				return &MismatchError{join(path, want.Name), "may be missing: it is required"}
+			}
 			if err := compatible(join(path, want.Name), &have.Type, &want.Type, depth+1); err != nil {
 				return err
 			}
@@ -47,6 +49,9 @@ func compatible(path string, from, to *Type, depth int) error {
 		return nil
 	case from.Kind == Map && to.Kind == Object && from.Elem != nil:
 		for i := range to.Fields {
+			if to.Fields[i].Required {
+				return &MismatchError{join(path, to.Fields[i].Name), "may be missing in a map: it is required"}
+			}
 			if err := compatible(join(path, to.Fields[i].Name), from.Elem, &to.Fields[i].Type, depth+1); err != nil {
 				return err
 			}
