@@ -25,6 +25,7 @@ type builder struct {
 	ctx     *hcl.EvalContext                // var, local, functions
 	groups  map[string]*group               // by plugin.name
 	values  map[string]map[string]cty.Value // plugin → name → what others may read of it
+	names   map[string]map[string]cty.Value // plugin → name of all, with values that are not known
 	config  *Config
 }
 
@@ -36,7 +37,9 @@ type group struct {
 	manifest  *schema.Manifest // nil when there is no such plugin
 	digest    string
 	instances []*Instance
-	keyed     bool // for_each
+	keyed     bool     // for_each
+	refs      []string // addresses of the groups that its expressions refer to
+	stray     bool     // they also refer to one that does not exist
 }
 
 func (g *group) address() string { return g.plugin + "." + g.name }
@@ -44,13 +47,14 @@ func (g *group) address() string { return g.plugin + "." + g.name }
 // Build evaluates and checks everything else. Config is nil when there are
 // errors. The diagnostics include those of Open.
 func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
-	b := &builder{Files: f, plugins: plugins, groups: map[string]*group{}, values: map[string]map[string]cty.Value{},
+	b := &builder{Files: f, plugins: plugins, groups: map[string]*group{}, values: map[string]map[string]cty.Value{}, names: map[string]map[string]cty.Value{},
 		config: &Config{Dir: f.dir, Host: f.host}}
 	b.ctx = f.context(b.evalLocals())
 	b.collect()
 	b.evalGroups()
 	b.evalRoutes()
 	b.conflicts()
+	f.diags.Close()
 	diags := f.diags.Sorted()
 	if diags.HasErrors() {
 		return nil, diags
@@ -163,6 +167,13 @@ func (b *builder) collect() {
 		}
 		_, g.keyed = block.Body.Attributes["for_each"]
 		b.groups[g.address()] = g
+		if b.names[g.plugin] == nil {
+			b.names[g.plugin] = map[string]cty.Value{}
+		}
+		b.names[g.plugin][g.name] = cty.DynamicVal
+	}
+	for _, g := range b.groups {
+		g.refs, g.stray = b.groupRefs(g)
 	}
 }
 

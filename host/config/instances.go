@@ -19,23 +19,28 @@ import (
 	"github.com/pluginhost/host/sdk/schema"
 )
 
+// maxKey bounds a key of for_each, in bytes.
+const maxKey = 128
+
 // Restart settings unless set, and the bounds of what may be set.
 var restartDefaults = Restart{Max: 5, Within: time.Minute, Backoff: 250 * time.Millisecond}
 
 // evalGroups makes the instances, those that others refer to first.
 func (b *builder) evalGroups() {
 	names := slices.Sorted(maps.Keys(b.groups))
-	order, cycle := sortRefs(names, func(n string) []string { return b.groupRefs(b.groups[n]) })
+	order, cycle := sortRefs(names, func(n string) []string { return b.groups[n].refs })
 	if cycle != nil {
 		b.diags.Problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
 	}
 	total := 0
 	for _, n := range order {
 		g := b.groups[n]
-		keys, values, ok := b.forEach(g)
+		ctx := b.refContext(g)
+		keys, values, ok := b.forEach(g, ctx)
 		if !ok {
 			continue
 		}
+		depends := b.depends(g)
 		if total += len(keys); total > maxInstances {
 			b.diags.Problem("Too many instances", fmt.Sprintf("A configuration has at most %d instances.", maxInstances), g.block.DefRange().Ptr())
 			return
@@ -43,10 +48,15 @@ func (b *builder) evalGroups() {
 		g.instances = []*Instance{}
 		shown := map[string]cty.Value{}
 		for i, key := range keys {
-			ctx := b.instanceContext(g, key, values[i])
-			in := b.instance(g, key, ctx)
+			each := ctx
+			if g.keyed {
+				each = ctx.NewChild()
+				each.Variables = map[string]cty.Value{"each": cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(key), "value": values[i]})}
+			}
+			in, read := b.instance(g, key, each)
+			in.DependsOn = depends
 			g.instances = append(g.instances, in)
-			shown[key] = b.readable(g, in, ctx)
+			shown[key] = b.readable(g, in, read)
 		}
 		b.show(g, shown)
 	}
@@ -54,15 +64,24 @@ func (b *builder) evalGroups() {
 }
 
 // forEach returns the keys of a group, sorted; one empty key without for_each.
-func (b *builder) forEach(g *group) (keys []string, values []cty.Value, ok bool) {
+func (b *builder) forEach(g *group, ctx *hcl.EvalContext) (keys []string, values []cty.Value, ok bool) {
 	a := g.block.Body.Attributes["for_each"]
 	if a == nil {
 		return []string{""}, []cty.Value{cty.NilVal}, true
 	}
-	v, ok := b.eval(a.Expr, b.refContext())
+	v, ok := b.eval(a.Expr, ctx)
 	if !ok {
 		return nil, nil, false
 	}
+	defer func() {
+		for _, k := range keys {
+			if k == "" || len(k) > maxKey {
+				b.diags.Problem("Not a key", fmt.Sprintf("A key of for_each has from 1 to %d bytes; it is part of an address.", maxKey), a.Expr.Range().Ptr())
+				keys, values, ok = nil, nil, false
+				return
+			}
+		}
+	}()
 	v, marks := v.Unmark()
 	t := v.Type()
 	switch {
@@ -95,49 +114,56 @@ func (b *builder) forEach(g *group) (keys []string, values []cty.Value, ok bool)
 	return keys, values, ok && len(marks) == 0 && !v.IsNull() && v.IsKnown() && (t.IsObjectType() || t.IsMapType())
 }
 
-// refContext sees variables, locals and the instances evaluated so far.
-func (b *builder) refContext() *hcl.EvalContext {
+// refContext sees variables, locals and the instances that a group refers to.
+// Of the others it knows the names, for suggestions and so that one which could
+// not be evaluated is not blamed on those who use it.
+func (b *builder) refContext(g *group) *hcl.EvalContext {
 	ctx := b.ctx.NewChild()
 	ctx.Variables = map[string]cty.Value{}
-	for plugin, byName := range b.values {
-		ctx.Variables[plugin] = cty.ObjectVal(byName)
-	}
-	for _, g := range b.groups { // those that are not known yet, or wrong
-		if _, ok := ctx.Variables[g.plugin]; !ok {
-			ctx.Variables[g.plugin] = cty.DynamicVal
+	for plugin, names := range b.names {
+		if g.stray {
+			names = maps.Clone(names)
+		} else { // the others are not looked at
+			names = map[string]cty.Value{}
 		}
+		for _, n := range g.refs {
+			o := b.groups[n]
+			if o.plugin != plugin {
+				continue
+			}
+			names[o.name] = cty.DynamicVal
+			if v, ok := b.values[o.plugin][o.name]; ok {
+				names[o.name] = v
+			}
+		}
+		ctx.Variables[plugin] = cty.ObjectVal(names)
 	}
 	return ctx
 }
 
-func (b *builder) instanceContext(g *group, key string, value cty.Value) *hcl.EvalContext {
-	ctx := b.refContext()
-	if g.keyed {
-		ctx.Variables["each"] = cty.ObjectVal(map[string]cty.Value{"key": cty.StringVal(key), "value": value})
+// depends returns the addresses that the instances of a group come after,
+// sorted. They share the list.
+func (b *builder) depends(g *group) []string {
+	to := map[string]bool{}
+	for _, n := range g.refs {
+		for _, other := range b.groups[n].instances {
+			to[other.Address] = true
+		}
 	}
-	return ctx
+	b.dependsOn(g, to)
+	return slices.Sorted(maps.Keys(to))
 }
 
 // instance evaluates one instance. What is wrong is told; the instance is
 // returned all the same, so that routes can be checked.
-func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) *Instance {
-	in := &Instance{Plugin: g.plugin, Name: g.name, Key: key, Address: g.address(), Digest: g.digest, Manifest: g.manifest,
+func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) (in *Instance, read map[string]cty.Value) {
+	in = &Instance{Plugin: g.plugin, Name: g.name, Key: key, Address: g.address(), Digest: g.digest, Manifest: g.manifest,
 		Range: diagnostic.ToRange(g.block.DefRange()), Attrs: map[string]Range{}}
 	if g.keyed {
 		in.Address = reference.Address(g.plugin, g.name, key)
 	}
 	b.diags.Address = in.Address
 	defer func() { b.diags.Address = "" }()
-
-	depends := map[string]bool{}
-	for _, n := range b.groupRefs(g) {
-		for _, other := range b.groups[n].instances {
-			depends[other.Address] = true
-		}
-	}
-	b.dependsOn(g, depends)
-	delete(depends, in.Address)
-	in.DependsOn = slices.Sorted(maps.Keys(depends))
 
 	in.Process = b.process(g, ctx)
 	attrs := map[string]*hclsyntax.Attribute{}
@@ -148,14 +174,14 @@ func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) *Instance
 		}
 	}
 	if g.manifest == nil {
-		return in
+		return in, nil
 	}
 	v := &attribute.Reader{Diags: b.diags, Ctx: ctx, Plugin: in.Plugin, Address: in.Address, Range: in.Range, Abs: b.abs, Ref: b.instanceRef}
 	config, shown := v.Read(g.manifest.Config, attrs, g.block)
 	in.Resources = v.Resources
 	in.Config, _ = json.Marshal(config) // plain values cannot fail
 	in.Shown, _ = json.Marshal(shown)
-	return in
+	return in, v.Values
 }
 
 // dependsOn reads depends_on.
@@ -228,23 +254,22 @@ func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
 
 // readable is what other blocks may read of an instance: its attributes as the
 // user wrote them, secrets marked.
-func (b *builder) readable(g *group, in *Instance, ctx *hcl.EvalContext) cty.Value {
+func (b *builder) readable(g *group, in *Instance, read map[string]cty.Value) cty.Value {
 	m := map[string]cty.Value{"address": cty.StringVal(in.Address)}
 	if g.manifest == nil {
 		return cty.DynamicVal
 	}
 	for _, f := range g.manifest.Config {
-		a := g.block.Body.Attributes[f.Name]
-		if a == nil {
+		if g.block.Body.Attributes[f.Name] == nil {
 			m[f.Name] = cty.NullVal(cty.DynamicPseudoType)
 			if v, err := expression.FromJSON(f.Default); err == nil {
 				m[f.Name] = v
 			}
 			continue
 		}
-		v, diags := a.Expr.Value(ctx) // problems have been told
-		if diags.HasErrors() {
-			v = cty.DynamicVal
+		v, ok := read[f.Name]
+		if !ok {
+			v = cty.DynamicVal // what is wrong with it has been told
 		}
 		if f.Type.Kind == schema.Secret {
 			v = b.markSecret(v)

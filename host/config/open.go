@@ -170,7 +170,9 @@ func (f *Files) evalHost() {
 	}
 	h := &f.host
 	for _, b := range f.blocks("host") {
-		r := f.reader(b.Body, "host", f.context(nil))
+		ctx := f.context(nil)
+		delete(ctx.Variables, "local")
+		r := f.reader(b.Body, "host", ctx)
 		r.Text("plugin_dir", &h.PluginDir)
 		r.Text("state_dir", &h.StateDir)
 		r.Text("node", &h.Node)

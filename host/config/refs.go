@@ -55,8 +55,9 @@ func (b *builder) find(r reference.Ref) (*group, bool) {
 	return g, true
 }
 
-// groupRefs lists the groups that expressions of a block refer to.
-func (b *builder) groupRefs(g *group) []string {
+// groupRefs lists the groups that expressions of a block refer to, sorted. stray
+// says that there are references to others too, of a plugin that is in use.
+func (b *builder) groupRefs(g *group) (refs []string, stray bool) {
 	to := map[string]bool{}
 	var visit func(body *hclsyntax.Body)
 	visit = func(body *hclsyntax.Body) {
@@ -65,8 +66,19 @@ func (b *builder) groupRefs(g *group) []string {
 				if len(t) < 2 {
 					continue
 				}
-				if n, ok := t[1].(hcl.TraverseAttr); ok && b.groups[t.RootName()+"."+n.Name] != nil {
-					to[t.RootName()+"."+n.Name] = true
+				name := ""
+				switch s := t[1].(type) {
+				case hcl.TraverseAttr:
+					name = s.Name
+				case hcl.TraverseIndex: // exec["bill"]
+					if s.Key.Type() == cty.String {
+						name = s.Key.AsString()
+					}
+				}
+				if b.groups[t.RootName()+"."+name] != nil {
+					to[t.RootName()+"."+name] = true
+				} else if b.names[t.RootName()] != nil {
+					stray = true
 				}
 			}
 		}
@@ -75,7 +87,7 @@ func (b *builder) groupRefs(g *group) []string {
 		}
 	}
 	visit(g.block.Body)
-	return slices.Sorted(maps.Keys(to))
+	return slices.Sorted(maps.Keys(to)), stray
 }
 
 func joinMember(member []string) string { return strings.Join(member, ".") }

@@ -39,11 +39,11 @@ func (b *builder) route(block *hclsyntax.Block) {
 	r := Route{Name: block.Labels[0], Range: diagnostic.ToRange(block.DefRange()), Delivery: deliveryDefaults}
 	in := b.reader(block.Body, "route "+r.Name, b.ctx)
 	from, to, when, input := in.Expr("from"), in.Expr("to"), in.Expr("when"), in.Expr("input")
-	for name, e := range map[string]hclsyntax.Expression{"from": from, "to": to} {
-		if e == nil {
-			form := map[string]string{"from": "plugin.name.event", "to": "plugin.name.action"}[name]
-			b.diags.Problem("A required attribute is missing", fmt.Sprintf("route %q needs %s = %s.", r.Name, name, form), block.DefRange().Ptr())
-		}
+	if from == nil {
+		b.diags.Problem("A required attribute is missing", fmt.Sprintf("route %q needs from = plugin.name.event.", r.Name), block.DefRange().Ptr())
+	}
+	if to == nil {
+		b.diags.Problem("A required attribute is missing", fmt.Sprintf("route %q needs to = plugin.name.action.", r.Name), block.DefRange().Ptr())
 	}
 	data := b.sources(from, &r)
 	action := b.target(to, &r.To)
@@ -147,6 +147,10 @@ func (b *builder) target(e hclsyntax.Expression, to *Endpoint) *schema.Action {
 	}
 	x, ok := reference.Parse(e, b.ctx, b.diags)
 	if !ok {
+		return nil
+	}
+	if x.Plugin == "host" {
+		b.diags.Problem("Not an action", "The host has events and no actions: it can be the from of a route only.", e.Range().Ptr())
 		return nil
 	}
 	if x.Every {
@@ -312,6 +316,15 @@ func (b *builder) captured(e hclsyntax.Expression) string {
 		v, _ = v.UnmarkDeep()
 		any = true
 		_, _ = fmt.Fprintf(h, "%#v\n", v)
+	}
+	for _, call := range expression.OutsideCalls(e) {
+		v, diags := call.Value(b.ctx) // read before: the same value
+		if diags.HasErrors() {
+			continue
+		}
+		v, _ = v.UnmarkDeep()
+		any = true
+		_, _ = fmt.Fprintf(h, "%s %#v\n", call.Name, v)
 	}
 	if !any {
 		return ""

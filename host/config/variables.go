@@ -13,6 +13,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/function"
 	"github.com/pluginhost/host/host/config/syntax"
 )
@@ -95,11 +96,12 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 	name := b.Labels[0]
 	r := f.reader(b.Body, "variable "+name, &hcl.EvalContext{Functions: f.functions})
 	want := cty.DynamicPseudoType
+	var defaults *typeexpr.Defaults // of optional() attributes
 	if e := r.Expr("type"); e != nil {
-		t, diags := typeexpr.TypeConstraint(e)
+		t, d, diags := typeexpr.TypeConstraintWithDefaults(e)
 		f.diags.HCL(diags)
 		if !diags.HasErrors() {
-			want = t
+			want, defaults = t, d
 		}
 	}
 	var description string
@@ -117,7 +119,10 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 		if sensitive {
 			f.diags.Secret(g.text)
 		}
-		v = f.fromText(g, want)
+		var ok bool
+		if v, ok = f.fromText(g, want, name); !ok {
+			return cty.UnknownVal(want.WithoutOptionalAttributesDeep()), sensitive
+		}
 	case def != nil:
 		at = def.Range().Ptr()
 		var ok bool
@@ -126,19 +131,25 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 		}
 	default:
 		f.diags.Problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: -var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
-		return cty.UnknownVal(want), sensitive
+		return cty.UnknownVal(want.WithoutOptionalAttributesDeep()), sensitive
 	}
 	if sensitive {
 		v = f.markSecret(v)
 	}
+	if defaults != nil && !v.IsNull() {
+		v = defaults.Apply(v)
+	}
 	c, err := convert.Convert(v, want)
 	if err != nil {
+		if v.ContainsMarked() {
+			err = fmt.Errorf("%s is wanted; the value is secret and not shown", want.FriendlyName())
+		}
 		if g.from != "" && g.at == nil {
 			f.diags.Problem("Wrong type", fmt.Sprintf("The value of variable %q from %s: %s.", name, g.from, err), b.DefRange().Ptr())
 		} else {
 			f.diags.Problem("Wrong type", fmt.Sprintf("The value of variable %q: %s.", name, err), at)
 		}
-		return cty.UnknownVal(want), sensitive
+		return cty.UnknownVal(want.WithoutOptionalAttributesDeep()), sensitive
 	}
 	if validation != nil {
 		f.validate(validation, name, c)
@@ -148,23 +159,27 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 
 // fromText reads a value from a flag or the environment: as it is for a string,
 // as an expression otherwise.
-func (f *Files) fromText(g given, want cty.Type) cty.Value {
+func (f *Files) fromText(g given, want cty.Type, name string) (cty.Value, bool) {
 	if want == cty.String || want == cty.DynamicPseudoType {
-		return cty.StringVal(g.text)
+		return cty.StringVal(g.text), true
 	}
-	at, _ := syntax.Excess([]byte(g.text), g.from)
-	if at != nil || len(g.text) > syntax.MaxFile {
-		return cty.StringVal("(too long or nested too deep)")
+	if at, why := syntax.Excess([]byte(g.text), g.from); at != nil || len(g.text) > syntax.MaxFile {
+		if at == nil {
+			why = fmt.Sprintf("It has over %d MiB.", syntax.MaxFile>>20)
+		}
+		f.diags.Problem("Out of bounds", fmt.Sprintf("The value of variable %q from %s: %s", name, g.from, why), nil)
+		return cty.NilVal, false
 	}
 	e, diags := hclsyntax.ParseExpression([]byte(g.text), g.from, hcl.InitialPos)
 	if diags.HasErrors() {
-		return cty.StringVal(g.text) // convert says what it should be
+		return cty.StringVal(g.text), true // convert says what it should be
 	}
-	v, diags := e.Value(&hcl.EvalContext{Functions: f.functions})
-	if diags.HasErrors() {
-		return cty.StringVal(g.text)
+	// What is wrong with it is for convert to say, in the words of the type.
+	v, ok := expression.Eval(e, &hcl.EvalContext{Functions: f.functions}, diagnostic.NewList())
+	if !ok {
+		return cty.StringVal(g.text), true
 	}
-	return v
+	return v, true
 }
 
 // validate evaluates validation { condition error_message }.
@@ -187,8 +202,10 @@ func (f *Files) validate(r *syntax.Reader, name string, v cty.Value) {
 func (f *Files) markSecret(v cty.Value) cty.Value {
 	plain, _ := v.UnmarkDeep()
 	_ = cty.Walk(plain, func(_ cty.Path, x cty.Value) (bool, error) {
-		if x.IsKnown() && !x.IsNull() && x.Type() == cty.String {
-			f.diags.Secret(x.AsString())
+		if x.IsKnown() && !x.IsNull() && (x.Type() == cty.String || x.Type() == cty.Number) {
+			if s, err := convert.Convert(x, cty.String); err == nil {
+				f.diags.Secret(s.AsString())
+			}
 		}
 		return true, nil
 	})

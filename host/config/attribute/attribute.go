@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -56,12 +57,15 @@ type Reader struct {
 
 	// Resources is what the attributes ask for, in the order of the schema.
 	Resources []Resource
+	// Values are the attributes that could be evaluated, as they were written.
+	Values map[string]cty.Value
 }
 
 // Read checks the attributes of a plugin block.
 func (v *Reader) Read(fields []schema.Field, attrs map[string]*hclsyntax.Attribute, block *hclsyntax.Block) (config, shown map[string]any) {
 	config, shown = map[string]any{}, map[string]any{}
-	known := []string{"for_each", "depends_on"}
+	v.Values = map[string]cty.Value{}
+	known := []string{"for_each", "depends_on", "process"}
 	for _, f := range fields {
 		known = append(known, f.Name)
 		a := attrs[f.Name]
@@ -72,13 +76,14 @@ func (v *Reader) Read(fields []schema.Field, attrs map[string]*hclsyntax.Attribu
 		var x cty.Value
 		var ok bool
 		if f.Type.Kind == schema.Instance {
-			x, ok = v.Ref(a.Expr)
+			x, ok = cty.StringVal(""), true // value reads the reference
 		} else {
 			x, ok = expression.Eval(a.Expr, v.Ctx, v.Diags)
 		}
 		if !ok {
 			continue
 		}
+		v.Values[f.Name] = x
 		if plain, _ := x.Unmark(); plain.IsNull() {
 			v.absent(f, f.Name, config, shown, a.Expr.Range().Ptr())
 			continue
@@ -123,11 +128,15 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	if e != nil {
 		at = e.Range().Ptr()
 	}
+	secret := f.Type.Kind == schema.Secret || x.IsMarked()
 	wrong := func(format string, args ...any) (any, any, bool) {
-		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf(format, args...), at)
+		detail := fmt.Sprintf(format, args...)
+		if secret { // the detail may quote it, or a part of it
+			detail = fmt.Sprintf("It is secret, so that it is not shown. It does not fit %s.", f.Type)
+		}
+		v.Diags.Problem("Wrong value for "+path, detail, at)
 		return nil, nil, false
 	}
-	secret := f.Type.Kind == schema.Secret || x.IsMarked()
 	x, _ = x.Unmark()
 	if !x.IsKnown() {
 		return nil, nil, false // what is wrong with it has been told
@@ -135,7 +144,7 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	if x.IsNull() {
 		return wrong("It must not be null.")
 	}
-	if f.Type.Kind == schema.Secret {
+	if secret {
 		if s, err := convert.Convert(x, cty.String); err == nil {
 			v.Diags.Secret(s.AsString())
 		}
@@ -191,6 +200,16 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 			return wrong("%s.", err)
 		}
 		return plain(n)
+	case schema.Instance:
+		if e != nil { // else it is the schema's default
+			if x, ok = v.Ref(e); !ok {
+				return nil, nil, false
+			}
+		}
+		if x.Type() != cty.String {
+			return wrong("Write plugin.name, or plugin.name[key].")
+		}
+		return plain(x.AsString())
 	case schema.List:
 		return v.list(f, path, x, e, show)
 	case schema.Map:
@@ -360,7 +379,7 @@ func (v *Reader) object(f schema.Field, path string, x cty.Value, e hclsyntax.Ex
 		c, s, ok := v.value(field, at, el, syntax.ObjectItem(e, field.Name))
 		config[field.Name], shown[field.Name], all = c, s, all && ok
 	}
-	for name := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(known, name) {
 			at := syntax.RangeOf(e)
 			if item := syntax.ObjectItem(e, name); item != nil {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
@@ -56,10 +59,12 @@ const maxDiagnostics = 500
 // List collects what is wrong, and keeps secrets out of it.
 type List struct {
 	Address string // of what is looked at now
+	Work    int    // that expressions took so far, see package expression
 
 	list    Diagnostics
 	sources map[string][]byte // by file name
 	secrets []string
+	closed  atomic.Bool
 }
 
 // NewList returns an empty list.
@@ -108,12 +113,22 @@ func (d *List) HCL(ds hcl.Diagnostics) {
 	}
 }
 
-// Secret remembers a value that no message may hold.
+// Secret remembers a value that no message may hold. After Close it does
+// nothing: functions go on calling it when routes are evaluated.
 func (d *List) Secret(s string) {
-	if len(s) >= 3 { // shorter ones stand in every text
-		d.secrets = append(d.secrets, s)
+	if d.closed.Load() || len(s) < 3 { // shorter ones stand in every text
+		return
+	}
+	quoted := strconv.Quote(s)
+	for _, x := range []string{s, strings.TrimSpace(s), quoted[1 : len(quoted)-1]} {
+		if len(x) >= 3 && !slices.Contains(d.secrets, x) {
+			d.secrets = append(d.secrets, x)
+		}
 	}
 }
+
+// Close says that nothing is added any more.
+func (d *List) Close() { d.closed.Store(true) }
 
 func (d *List) scrub(s string) string {
 	for _, x := range d.secrets {
@@ -125,6 +140,13 @@ func (d *List) scrub(s string) string {
 // Sorted returns what was collected, by place; what has none comes first.
 func (d *List) Sorted() Diagnostics {
 	list := slices.Clone(d.list)
+	for i := range list { // of secrets met later too
+		x := &list[i]
+		x.Summary, x.Detail = d.scrub(x.Summary), d.scrub(x.Detail)
+		for _, s := range d.secrets { // as long as it was: the mark below still stands right
+			x.Snippet = strings.ReplaceAll(x.Snippet, s, strings.Repeat("*", utf8.RuneCountInString(s)))
+		}
+	}
 	slices.SortStableFunc(list, func(a, b Diagnostic) int {
 		if c := strings.Compare(a.File, b.File); c != 0 {
 			return c
@@ -204,13 +226,15 @@ func (d Diagnostics) WriteText(w io.Writer, color bool) {
 				break
 			}
 			_, _ = fmt.Fprintf(w, "  %4d │ %s\n", x.Line+n, printable(line))
-			if n == 0 && x.EndLine == x.Line && x.EndColumn > x.Column {
-				under := strings.Repeat(" ", x.Column-1) + strings.Repeat("^", x.EndColumn-x.Column)
+			if from, to := x.Column, min(x.EndColumn, utf8.RuneCountInString(line)+1); n == 0 && x.EndLine == x.Line && from > 0 && to > from {
+				under := strings.Repeat(" ", from-1) + strings.Repeat("^", to-from)
 				_, _ = fmt.Fprintf(w, "       │ %s\n", paint("31", under))
 			}
 		}
 		if x.Detail != "" {
-			_, _ = fmt.Fprintf(w, "  %s\n", printable(x.Detail))
+			for _, line := range strings.Split(strings.TrimSpace(x.Detail), "\n") {
+				_, _ = fmt.Fprintf(w, "  %s\n", printable(line))
+			}
 		}
 	}
 }

@@ -13,29 +13,29 @@ import (
 	"github.com/pluginhost/host/host/config/function"
 )
 
-// maxSteps bounds the iterations of for expressions in one evaluation.
-const maxSteps = 1_000_000
-
-// maxForDepth bounds for expressions in each other.
-const maxForDepth = 3
-
 // Eval evaluates an expression of the configuration. Its problems are told
 // here; ok says whether there is a value.
 func Eval(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) (v cty.Value, ok bool) {
-	if !namesExist(e, ctx, diags) || !bounded(e, diags) {
+	if !namesExist(e, ctx, diags) {
 		return cty.DynamicVal, false
 	}
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case tooManySteps:
-			diags.Problem("Too much work", fmt.Sprintf("The for expressions here take over %d steps.", maxSteps), e.Range().Ptr())
-			v, ok = cty.DynamicVal, false
-		default:
-			panic(r)
+	if _, tooDeep := install(e); tooDeep {
+		diags.Problem("Nested too deep", fmt.Sprintf("For expressions nest at most %d deep.", maxForDepth), e.Range().Ptr())
+		return cty.DynamicVal, false
+	}
+	m := &meter{left: MaxWork - diags.Work}
+	before := m.left
+	v, problems := evaluate(e, under(m, ctx), m)
+	diags.Work += before - m.left
+	if m.left < 0 {
+		if before >= 0 { // told once
+			diags.Problem("Too much work", fmt.Sprintf("The expressions of a configuration take at most %d steps together, and those are used up here.", MaxWork), e.Range().Ptr())
 		}
-	}()
-	v, problems := e.Value(ctx)
+		return cty.DynamicVal, false
+	}
+	for _, p := range problems {
+		p.Detail = explain(p, e, ctx)
+	}
 	diags.HCL(problems)
 	if problems.HasErrors() {
 		return cty.DynamicVal, false
@@ -47,34 +47,147 @@ func Eval(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) 
 	return v, true
 }
 
+// evaluate evaluates until the meter ends it.
+func evaluate(e hclsyntax.Expression, ctx *hcl.EvalContext, m *meter) (v cty.Value, diags hcl.Diagnostics) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case tooMuchWork:
+			v, diags = cty.DynamicVal, nil
+		default:
+			panic(r)
+		}
+	}()
+	m.charge(1)
+	v, diags = e.Value(ctx)
+	if diags.HasErrors() {
+		return v, diags
+	}
+	m.charge(function.Weight(v, min(m.left+1, function.MaxWeight)))
+	return v, diags
+}
+
 // namesExist checks what var, local and the like refer to, with suggestions
-// that HCL does not give.
+// that HCL does not give: the names, and the attributes of what has a known type.
 func namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) bool {
 	ok := true
+	tried := triedIn(e)
 	for _, t := range e.Variables() {
 		root := t.RootName()
 		object, known := variable(ctx, root)
 		if !known {
-			diags.Problem("Unknown name", fmt.Sprintf("There is nothing called %q here.%s", root, diagnostic.Suggest(root, roots(ctx))), t.SourceRange().Ptr())
+			diags.Problem("Unknown name", fmt.Sprintf("There is nothing called %q here.%s", root, absent(root, ctx)), t.SourceRange().Ptr())
 			ok = false
 			continue
 		}
 		if len(t) < 2 {
+			if words[root] == "" {
+				diags.Problem("Which instance?", fmt.Sprintf("%s is a plugin; write %s.NAME for one of its instances.", root, root), t.SourceRange().Ptr())
+				ok = false
+			}
 			continue
 		}
-		a, isAttr := t[1].(hcl.TraverseAttr)
-		object, _ = object.Unmark()
-		if isAttr && object.Type().IsObjectType() && !object.Type().HasAttribute(a.Name) {
-			what := map[string]string{"var": "variable", "local": "local value", "event": "field of an event", "each": "field of each"}[root]
-			if what == "" {
-				what = "instance of " + root
-			}
-			names := slices.Sorted(maps.Keys(object.Type().AttributeTypes()))
-			diags.Problem("Unknown "+what, fmt.Sprintf("There is no %s %q.%s", what, a.Name, diagnostic.Suggest(a.Name, names)), a.SrcRange.Ptr())
+		if !attributesExist(t, object.Type(), tried[t.SourceRange()], diags) {
 			ok = false
 		}
 	}
 	return ok
+}
+
+// words say what the names behind a root are.
+var words = map[string]string{"var": "variable", "local": "local value", "event": "field of an event", "each": "field of each"}
+
+// attributesExist follows a traversal through a type. What stands in try() or
+// can() may be wrong behind its name.
+func attributesExist(t hcl.Traversal, typ cty.Type, tried bool, diags *diagnostic.List) bool {
+	for i, step := range t[1:] {
+		var name string
+		var at hcl.Range
+		switch s := step.(type) {
+		case hcl.TraverseAttr:
+			name, at = s.Name, s.SrcRange
+		case hcl.TraverseIndex:
+			if k := s.Key; k.Type() == cty.String && k.IsKnown() && !k.IsNull() {
+				name, at = k.AsString(), s.SrcRange
+			}
+		}
+		switch {
+		case typ.IsObjectType() && name != "":
+			if typ.HasAttribute(name) {
+				typ = typ.AttributeType(name)
+				continue
+			}
+			if i > 0 && tried {
+				return true
+			}
+			names := slices.Sorted(maps.Keys(typ.AttributeTypes()))
+			if i == 0 {
+				what := words[t.RootName()]
+				if what == "" {
+					what = "instance of " + t.RootName()
+				}
+				diags.Problem("Unknown "+what, fmt.Sprintf("There is no %s %q.%s", what, name, diagnostic.Suggest(name, names)), at.Ptr())
+			} else {
+				diags.Problem("Unknown attribute", fmt.Sprintf("%s has no attribute %q.%s", written(t[:i+1]), name, diagnostic.Suggest(name, names)), at.Ptr())
+			}
+			return false
+		case typ.IsMapType() && name != "", typ.IsListType() && name == "":
+			typ = typ.ElementType()
+		default:
+			return true // HCL says what is wrong, when something is
+		}
+	}
+	return true
+}
+
+// written is a traversal as it is written.
+func written(t hcl.Traversal) string {
+	s := t.RootName()
+	for _, step := range t[1:] {
+		switch x := step.(type) {
+		case hcl.TraverseAttr:
+			s += "." + x.Name
+		case hcl.TraverseIndex:
+			if x.Key.Type() == cty.String {
+				s += fmt.Sprintf("[%q]", x.Key.AsString())
+			} else {
+				s += "[…]"
+			}
+		}
+	}
+	return s
+}
+
+// triedIn returns where the variables stand that try() and can() look after.
+func triedIn(e hclsyntax.Expression) map[hcl.Range]bool {
+	var at map[hcl.Range]bool
+	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		if call, ok := n.(*hclsyntax.FunctionCallExpr); ok && (call.Name == "try" || call.Name == "can") {
+			if at == nil {
+				at = map[hcl.Range]bool{}
+			}
+			for _, a := range call.Args {
+				for _, t := range a.Variables() {
+					at[t.SourceRange()] = true
+				}
+			}
+		}
+		return nil
+	})
+	return at
+}
+
+// absent says where a name is there that is not here, or suggests another.
+func absent(root string, ctx *hcl.EvalContext) string {
+	switch root {
+	case "event":
+		return " The event is there in when and input of a route only."
+	case "each":
+		return " It is there in a plugin block with for_each only."
+	case "local":
+		return " Locals are evaluated later than this; use a variable."
+	}
+	return diagnostic.Suggest(root, roots(ctx))
 }
 
 func variable(ctx *hcl.EvalContext, name string) (cty.Value, bool) {
@@ -93,72 +206,6 @@ func roots(ctx *hcl.EvalContext) []string {
 			names[n] = true
 		}
 	}
+	delete(names, meterName)
 	return slices.Sorted(maps.Keys(names))
-}
-
-// bounded makes the for expressions of e count their steps, and refuses those
-// that nest too deep.
-func bounded(e hclsyntax.Expression, diags *diagnostic.List) bool {
-	w := &forWalker{steps: new(int)}
-	_ = hclsyntax.Walk(e, w)
-	if w.deepest > maxForDepth {
-		diags.Problem("Nested too deep", fmt.Sprintf("For expressions nest at most %d deep.", maxForDepth), e.Range().Ptr())
-		return false
-	}
-	return true
-}
-
-type tooManySteps struct{}
-
-// counted is the value expression of a for expression.
-type counted struct {
-	hclsyntax.Expression
-	steps *int
-}
-
-// Value counts a step.
-func (c counted) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
-	if *c.steps++; *c.steps > maxSteps {
-		panic(tooManySteps{})
-	}
-	return c.Expression.Value(ctx)
-}
-
-type forWalker struct {
-	steps          *int
-	depth, deepest int
-}
-
-// Enter implements hclsyntax.Walker.
-func (w *forWalker) Enter(n hclsyntax.Node) hcl.Diagnostics {
-	if e, ok := n.(*hclsyntax.ForExpr); ok {
-		w.depth++
-		w.deepest = max(w.deepest, w.depth)
-		if c, ok := e.ValExpr.(counted); ok {
-			e.ValExpr = c.Expression
-		}
-		e.ValExpr = counted{e.ValExpr, w.steps}
-	}
-	return nil
-}
-
-// Exit implements hclsyntax.Walker.
-func (w *forWalker) Exit(n hclsyntax.Node) hcl.Diagnostics {
-	if _, ok := n.(*hclsyntax.ForExpr); ok {
-		w.depth--
-	}
-	return nil
-}
-
-// uncount takes the counting away again: a compiled expression is evaluated by
-// many goroutines, over events whose size is bounded.
-func uncount(e hclsyntax.Expression) {
-	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
-		if x, ok := n.(*hclsyntax.ForExpr); ok {
-			if c, ok := x.ValExpr.(counted); ok {
-				x.ValExpr = c.Expression
-			}
-		}
-		return nil
-	})
 }

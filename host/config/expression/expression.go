@@ -16,6 +16,7 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/function"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -29,6 +30,7 @@ type Expr struct {
 	data    *want    // what it reads of event.data; nil for nothing
 	secrets []string // that no error may hold
 	static  *cty.Value
+	metered bool // it has parts whose work must be counted
 }
 
 // Compile checks an expression and finds out what it reads; nil when it is
@@ -36,12 +38,15 @@ type Expr struct {
 func Compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type, diags *diagnostic.List) *Expr {
 	with := ctx.NewChild()
 	with.Variables = map[string]cty.Value{"event": UnknownEvent(dataType)}
+	if !knownOutside(e, ctx, diags) {
+		return nil
+	}
 	v, ok := Eval(e, with, diags)
-	uncount(e)
 	if !ok {
 		return nil
 	}
-	x := &Expr{expr: e, ctx: ctx, secrets: diags.Secrets()}
+	meters, _ := install(e)
+	x := &Expr{expr: e, ctx: ctx, secrets: diags.Secrets(), metered: meters > 0}
 	seen := map[string]bool{}
 	for _, t := range e.Variables() {
 		if t.RootName() != "event" {
@@ -62,10 +67,47 @@ func Compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type, di
 			x.fields = append(x.fields, path[0])
 		}
 	}
+	if x.data != nil {
+		x.data.declare(dataType)
+	}
 	if x.data == nil && len(x.fields) == 0 && v.IsWhollyKnown() {
 		x.static = &v
 	}
 	return x
+}
+
+// knownOutside checks that what an expression reads outside of the
+// configuration does not depend on the event, and reads it, so that no event
+// does.
+func knownOutside(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) bool {
+	ok := true
+	for _, call := range OutsideCalls(e) {
+		for _, a := range call.Args {
+			for _, t := range a.Variables() {
+				if _, known := variable(ctx, t.RootName()); !known {
+					diags.Problem("Not known before the event", fmt.Sprintf("What %s() reads is read once, when the configuration is: its argument cannot depend on the event or on a loop.", call.Name), call.Range().Ptr())
+					ok = false
+				}
+			}
+		}
+		if ok {
+			_, _ = call.Value(ctx) // what is wrong is told when the whole is evaluated
+		}
+	}
+	return ok
+}
+
+// OutsideCalls returns the calls of functions that read something outside of
+// the configuration.
+func OutsideCalls(e hclsyntax.Expression) []*hclsyntax.FunctionCallExpr {
+	var calls []*hclsyntax.FunctionCallExpr
+	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		if call, ok := n.(*hclsyntax.FunctionCallExpr); ok && function.Reaches(call.Name) {
+			calls = append(calls, call)
+		}
+		return nil
+	})
+	return calls
 }
 
 // attrPath returns the leading steps of a traversal that name fields.
@@ -150,12 +192,19 @@ func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
 	}
 	ctx := e.ctx.NewChild()
 	ctx.Variables = map[string]cty.Value{"event": cty.ObjectVal(event)}
-	v, diags := e.expr.Value(ctx)
-	if diags.HasErrors() {
-		for _, d := range diags {
-			if d.Severity == hcl.DiagError {
-				return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + d.Detail))
-			}
+	var diags hcl.Diagnostics
+	if e.metered {
+		m := &meter{left: maxEvent}
+		v, diags = evaluate(e.expr, under(m, ctx), m)
+		if m.left < 0 {
+			return cty.NilVal, fmt.Errorf("it takes over %d steps for this event", maxEvent)
+		}
+	} else {
+		v, diags = e.expr.Value(ctx)
+	}
+	for _, d := range diags {
+		if d.Severity == hcl.DiagError {
+			return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + explain(d, e.expr, ctx)))
 		}
 	}
 	return v, nil

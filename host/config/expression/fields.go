@@ -14,6 +14,21 @@ import (
 type want struct {
 	all    bool
 	fields map[string]*want
+	nulls  []string // of fields: those that are null when they are absent
+}
+
+// declare tells which fields the schema has: one that is optional and absent is
+// null, while one that is not in the schema is an error, as try() expects.
+func (w *want) declare(t cty.Type) {
+	if w.all || !t.IsObjectType() {
+		return
+	}
+	for name, sub := range w.fields {
+		if t.HasAttribute(name) {
+			w.nulls = append(w.nulls, name)
+			sub.declare(t.AttributeType(name))
+		}
+	}
 }
 
 // add notes that a path is read.
@@ -112,6 +127,11 @@ func (w *want) value(b []byte, depth int) (cty.Value, []byte, error) {
 	b = skipSpace(b[1:])
 	for first := true; ; first = false {
 		if len(b) > 0 && b[0] == '}' {
+			for _, name := range w.nulls {
+				if _, ok := fields[name]; !ok {
+					fields[name] = cty.NullVal(cty.DynamicPseudoType)
+				}
+			}
 			return cty.ObjectVal(fields), b[1:], nil
 		}
 		if !first {

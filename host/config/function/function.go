@@ -9,10 +9,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
@@ -20,13 +22,6 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
-)
-
-// Bounds of one result.
-const (
-	MaxString   = 1 << 20 // bytes
-	MaxElements = 10_000
-	maxFile     = 1 << 20 // bytes read by file()
 )
 
 // mark marks a value that must not be shown.
@@ -41,6 +36,14 @@ type Outside struct {
 	Env     map[string]string // for env()
 	OnValue func(string)      // told of every secret, so that messages can be searched for it; may be nil
 }
+
+// Reaches reports whether a function reads something outside of the
+// configuration. Each is read once: what is read later, by a route for example,
+// is what was there when the configuration was read.
+func Reaches(name string) bool { return name == "env" || name == "file" || name == "credential" }
+
+// Marks reports whether what a function returns is secret.
+func Marks(name string) bool { return Reaches(name) || name == "secret" }
 
 // All returns the functions by name.
 func All(o Outside) map[string]function.Function {
@@ -83,54 +86,13 @@ func All(o Outside) map[string]function.Function {
 		"basename": text("path", func(p string) (string, error) { return filepath.Base(p), nil }),
 		"dirname":  text("path", func(p string) (string, error) { return filepath.Dir(p), nil }),
 		// Outside. What they return is secret.
-		"env": o.secret("name", o.env), "file": o.secret("path", o.file), "credential": o.secret("name", o.credential),
+		"env": o.outside("name", o.env), "file": o.outside("path", o.file), "credential": o.outside("name", o.credential),
 		"secret": o.secret("value", func(s string) (string, error) { return s, nil }), "nonsecret": nonsecret,
 	}
 	for name, f := range all {
 		all[name] = bound(name, f)
 	}
 	return all
-}
-
-// unbounded return what they are given, or look at types only: a wrapper would
-// take away what they do with values that are not known or not valid.
-var unbounded = map[string]bool{"can": true, "try": true}
-
-// bound refuses results that are too large.
-func bound(name string, f function.Function) function.Function {
-	if unbounded[name] {
-		return f
-	}
-	return function.New(&function.Spec{
-		Description: f.Description(), Params: f.Params(), VarParam: f.VarParam(),
-		Type: f.ReturnTypeForValues,
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			v, err := f.Call(args)
-			if err != nil {
-				return v, err
-			}
-			return v, Bounded(v)
-		},
-	})
-}
-
-// Bounded reports an error for a value that is too large.
-func Bounded(v cty.Value) error {
-	v, _ = v.Unmark()
-	if !v.IsKnown() || v.IsNull() {
-		return nil
-	}
-	switch t := v.Type(); {
-	case t == cty.String:
-		if n := len(v.AsString()); n > MaxString {
-			return fmt.Errorf("the result has %d bytes; at most %d are allowed", n, MaxString)
-		}
-	case t.IsTupleType() || t.IsObjectType() || t.IsCollectionType():
-		if n := v.LengthInt(); n > MaxElements {
-			return fmt.Errorf("the result has %d elements; at most %d are allowed", n, MaxElements)
-		}
-	}
-	return nil
 }
 
 func stringTest(f func(s, part string) bool) function.Function {
@@ -152,6 +114,36 @@ func text(param string, f func(string) (string, error)) function.Function {
 			return cty.StringVal(s), err
 		},
 	})
+}
+
+// once remembers what was read.
+type once struct {
+	mu   sync.RWMutex
+	read map[string]reading
+}
+
+type reading struct {
+	text string
+	err  error
+}
+
+func (o *once) get(arg string, f func(string) (string, error)) (string, error) {
+	o.mu.RLock()
+	r, ok := o.read[arg]
+	o.mu.RUnlock()
+	if !ok {
+		r.text, r.err = f(arg)
+		o.mu.Lock()
+		o.read[arg] = r
+		o.mu.Unlock()
+	}
+	return r.text, r.err
+}
+
+// outside is secret for what is read outside of the configuration.
+func (o Outside) outside(param string, f func(string) (string, error)) function.Function {
+	known := &once{read: map[string]reading{}}
+	return o.secret(param, func(s string) (string, error) { return known.get(s, f) })
 }
 
 // secret is text whose result is marked.
@@ -198,12 +190,7 @@ func (o Outside) env(name string) (string, error) {
 }
 
 func (o Outside) file(path string) (string, error) {
-	f, err := os.Open(o.path(path))
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
+	st, err := os.Stat(o.path(path)) // opening a FIFO would wait for its writer
 	if err != nil {
 		return "", err
 	}
@@ -213,9 +200,13 @@ func (o Outside) file(path string) (string, error) {
 	if st.Size() > maxFile {
 		return "", fmt.Errorf("%s has %d bytes; at most %d are read", path, st.Size(), maxFile)
 	}
-	b := make([]byte, st.Size())
-	n, err := f.ReadAt(b, 0)
-	if err != nil && n < len(b) {
+	f, err := os.Open(o.path(path))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
 		return "", err
 	}
 	if !utf8.Valid(b) {

@@ -4,6 +4,7 @@ package payload
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -76,7 +77,7 @@ func Fits(diags *diagnostic.List, t cty.Type, want schema.Type, path string, e h
 		if len(want.Fields) == 0 {
 			return
 		}
-		for name := range t.AttributeTypes() {
+		for _, name := range slices.Sorted(maps.Keys(t.AttributeTypes())) {
 			if !slices.Contains(known, name) {
 				at := syntax.ObjectItem(e, name)
 				diags.Problem("The action cannot take this input", fmt.Sprintf("%s: it has no field %q.%s", path, name, diagnostic.Suggest(name, known)), syntax.RangeOf(at))

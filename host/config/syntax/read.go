@@ -3,6 +3,7 @@
 package syntax
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,7 @@ import (
 // Bounds of what is read, checked before the parser sees it.
 const (
 	maxFiles    = 1000
+	maxEntries  = 10_000   // in the directory, whatever they are
 	MaxFile     = 1 << 20  // bytes
 	maxTotal    = 16 << 20 // bytes
 	MaxDepth    = 200      // of brackets and templates: the parser recurses, and Go cannot catch a stack overflow
@@ -62,13 +64,21 @@ func ReadDir(dir, suffix string, diags *diagnostic.List) []*File {
 }
 
 func listDir(dir, suffix string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	d, err := os.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w; -c names the directory that holds the *.hcl files", err)
 	}
+	defer func() { _ = d.Close() }()
+	entries, err := d.Readdirnames(maxEntries)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w; -c names the directory that holds the *.hcl files", err)
+	}
+	if len(entries) == maxEntries {
+		return nil, fmt.Errorf("%s holds %d files or more; a configuration has a directory of its own", dir, maxEntries)
+	}
 	var names []string
-	for _, e := range entries {
-		if n := e.Name(); strings.HasSuffix(n, suffix) && !strings.HasPrefix(n, ".") && !strings.HasSuffix(n, "~") {
+	for _, n := range entries {
+		if strings.HasSuffix(n, suffix) && !strings.HasPrefix(n, ".") && !strings.HasSuffix(n, "~") {
 			names = append(names, n)
 		}
 	}
@@ -78,19 +88,13 @@ func listDir(dir, suffix string) ([]string, error) {
 
 // ReadFile reads one file, or says why not.
 func ReadFile(path string, diags *diagnostic.List) *File {
-	f, err := os.Open(path)
 	var b []byte
+	st, err := os.Stat(path) // opening a FIFO would wait for its writer
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
 	if err == nil {
-		st, serr := f.Stat()
-		switch {
-		case serr != nil:
-			err = serr
-		case !st.Mode().IsRegular():
-			err = fmt.Errorf("%s is not a regular file", path)
-		default:
-			b, err = io.ReadAll(io.LimitReader(f, MaxFile+1))
-		}
-		_ = f.Close()
+		b, err = readAll(path)
 	}
 	if err == nil && len(b) > MaxFile {
 		err = fmt.Errorf("%s has over %d MiB", path, MaxFile>>20)
@@ -100,6 +104,15 @@ func ReadFile(path string, diags *diagnostic.List) *File {
 		return nil
 	}
 	return &File{Name: path, Text: b}
+}
+
+func readAll(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return io.ReadAll(io.LimitReader(f, MaxFile+1))
 }
 
 // Parse parses a file that is not too deep.
@@ -126,24 +139,42 @@ func Excess(b []byte, name string) (at *hcl.Range, why string) {
 		return &hcl.Range{Filename: name}, deep
 	}
 	tokens, _ := hclsyntax.LexConfig(b, name, hcl.InitialPos) // the parser tells what is wrong with them
-	depth, operators := 0, 0
+	type bracket struct {
+		kind      hclsyntax.TokenType
+		operators int // before it
+	}
+	var open []bracket
+	operators, base := 0, 0
 	for _, t := range tokens {
 		switch t.Type {
 		case hclsyntax.TokenOBrace, hclsyntax.TokenOBrack, hclsyntax.TokenOParen, hclsyntax.TokenTemplateInterp,
 			hclsyntax.TokenTemplateControl, hclsyntax.TokenOQuote, hclsyntax.TokenOHeredoc:
-			depth++
+			if t.Type == hclsyntax.TokenOBrack {
+				operators++ // a[b][c] nests too
+			}
+			open = append(open, bracket{t.Type, operators})
+			base = operators
 		case hclsyntax.TokenCBrace, hclsyntax.TokenCBrack, hclsyntax.TokenCParen, hclsyntax.TokenTemplateSeqEnd,
 			hclsyntax.TokenCQuote, hclsyntax.TokenCHeredoc:
-			depth--
-		case hclsyntax.TokenNewline, hclsyntax.TokenComma:
-			operators = 0
+			if n := len(open) - 1; n >= 0 {
+				operators, base, open = open[n].operators, 0, open[:n]
+				if n > 0 {
+					base = open[n-1].operators
+				}
+			}
+		case hclsyntax.TokenNewline: // within brackets a line break means nothing
+			if n := len(open) - 1; n < 0 || open[n].kind == hclsyntax.TokenOBrace {
+				operators = base
+			}
+		case hclsyntax.TokenComma:
+			operators = base
 		case hclsyntax.TokenPlus, hclsyntax.TokenMinus, hclsyntax.TokenStar, hclsyntax.TokenSlash, hclsyntax.TokenPercent,
 			hclsyntax.TokenBang, hclsyntax.TokenAnd, hclsyntax.TokenOr, hclsyntax.TokenQuestion, hclsyntax.TokenColon,
 			hclsyntax.TokenEqualOp, hclsyntax.TokenNotEqual, hclsyntax.TokenLessThan, hclsyntax.TokenGreaterThan,
 			hclsyntax.TokenLessThanEq, hclsyntax.TokenGreaterThanEq, hclsyntax.TokenDot:
 			operators++
 		}
-		if depth > MaxDepth || operators > MaxOperator {
+		if len(open) > MaxDepth || operators > MaxOperator {
 			return t.Range.Ptr(), deep
 		}
 		if t.Type == hclsyntax.TokenNumberLit && !expression.ReasonableNumber(t.Bytes) {

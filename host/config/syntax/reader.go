@@ -28,6 +28,8 @@ type Reader struct {
 	what  string
 	asked map[string]bool
 	named map[string]bool // blocks
+
+	secret bool // the last value: it must not be quoted
 }
 
 // NewReader returns a reader of a block. what names it in messages.
@@ -56,13 +58,24 @@ func (r *Reader) Value(name string, t cty.Type) (v cty.Value, at *hcl.Range, ok 
 	if !ok || v.IsNull() {
 		return cty.NilVal, at, false
 	}
-	v, err := convert.Convert(v, t)
+	c, err := convert.Convert(v, t)
+	if r.secret = v.ContainsMarked(); r.secret && err != nil {
+		err = fmt.Errorf("%s is wanted; the value is secret and not shown", t.FriendlyName())
+	}
 	if err != nil {
 		r.diags.Problem("Wrong type", fmt.Sprintf("%s of %s: %s.", name, r.what, err), at)
 		return cty.NilVal, at, false
 	}
-	v, _ = v.UnmarkDeep() // nothing here is shown again
+	v, _ = c.UnmarkDeep() // nothing here is shown again
 	return v, at, v.IsWhollyKnown()
+}
+
+// unquoted returns a detail that may quote the last value, unless that is secret.
+func (r *Reader) unquoted(name, detail string) string {
+	if r.secret {
+		return fmt.Sprintf("%s of %s does not fit. The value is secret and not shown.", name, r.what)
+	}
+	return detail
 }
 
 // Text reads a string. An absent attribute leaves what there is.
@@ -88,7 +101,8 @@ func (r *Reader) OneOf(name string, to *string, allowed ...string) {
 	if s := v.AsString(); slices.Contains(allowed, s) {
 		*to = s
 	} else {
-		r.diags.Problem("Not one of the values", fmt.Sprintf("%s of %s cannot be %q.%s", name, r.what, s, diagnostic.Suggest(s, allowed)), at)
+		detail := fmt.Sprintf("%s of %s cannot be %q.%s", name, r.what, s, diagnostic.Suggest(s, allowed))
+		r.diags.Problem("Not one of the values", r.unquoted(name, detail), at)
 	}
 }
 
@@ -117,7 +131,7 @@ func (r *Reader) Duration(name string, to *time.Duration, low, high time.Duratio
 		err = fmt.Errorf("it is from %s to %s", low, high)
 	}
 	if err != nil {
-		r.diags.Problem("Not a usable duration", fmt.Sprintf("%s of %s: %s.", name, r.what, err), at)
+		r.diags.Problem("Not a usable duration", r.unquoted(name, fmt.Sprintf("%s of %s: %s.", name, r.what, err)), at)
 		return
 	}
 	*to = d
@@ -131,7 +145,7 @@ func (r *Reader) Bytes(name string, to *int64) {
 	}
 	n, err := ParseBytes(v)
 	if err != nil {
-		r.diags.Problem("Not a number of bytes", fmt.Sprintf("%s of %s: %s.", name, r.what, err), at)
+		r.diags.Problem("Not a number of bytes", r.unquoted(name, fmt.Sprintf("%s of %s: %s.", name, r.what, err)), at)
 		return
 	}
 	*to = n
@@ -171,7 +185,12 @@ func (r *Reader) Block(name string) *Reader {
 			r.diags.Problem("Not a name", "Write the name as it is, without quotes.", item.KeyExpr.Range().Ptr())
 			continue
 		}
-		body.Attributes[key] = &hclsyntax.Attribute{Name: key, Expr: item.ValueExpr, NameRange: item.KeyExpr.Range()}
+		if _, twice := body.Attributes[key]; twice {
+			r.diags.Problem("Defined twice", fmt.Sprintf("%s of %s has %s twice.", name, r.what, key), item.KeyExpr.Range().Ptr())
+			continue
+		}
+		body.Attributes[key] = &hclsyntax.Attribute{Name: key, Expr: item.ValueExpr, NameRange: item.KeyExpr.Range(),
+			SrcRange: hcl.RangeBetween(item.KeyExpr.Range(), item.ValueExpr.Range())}
 	}
 	return NewReader(body, name+" of "+r.what, r.Ctx, r.diags)
 }
