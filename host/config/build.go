@@ -18,6 +18,9 @@ import (
 // maxInstances bounds what for_each may make of a configuration.
 const maxInstances = 10_000
 
+// maxCycles bounds how many circles of references are told.
+const maxCycles = 20
+
 // builder is one Build.
 type builder struct {
 	*Files
@@ -100,8 +103,8 @@ func (f *Files) evalLocals() map[string]cty.Value {
 	for _, name := range names { // those that come later, or are wrong, are not known
 		values[name] = cty.DynamicVal
 	}
-	order, cycle := sortRefs(names, refs)
-	if cycle != nil {
+	order, cycles := sortRefs(names, refs)
+	for _, cycle := range cycles {
 		f.diags.Problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
 	}
 	for _, name := range order {
@@ -112,10 +115,11 @@ func (f *Files) evalLocals() map[string]cty.Value {
 	return values
 }
 
-// sortRefs orders names so that what is referred to comes first. Of a cycle it
-// returns the chain; its members are not in the order.
-func sortRefs(names []string, refs func(string) []string) (order, cycle []string) {
-	const entered, left = 1, 2
+// sortRefs orders names so that what is referred to comes first. Of cycles it
+// returns the chains; their members, and those that refer to them, are not in
+// the order.
+func sortRefs(names []string, refs func(string) []string) (order []string, cycles [][]string) {
+	const entered, left, lost = 1, 2, 3
 	state := map[string]int{}
 	var stack []string
 	var visit func(string) bool
@@ -123,9 +127,11 @@ func sortRefs(names []string, refs func(string) []string) (order, cycle []string
 		switch state[n] {
 		case left:
 			return true
+		case lost:
+			return false
 		case entered:
-			if cycle == nil {
-				cycle = append(slices.Clone(stack[slices.Index(stack, n):]), n)
+			if len(cycles) < maxCycles {
+				cycles = append(cycles, append(slices.Clone(stack[slices.Index(stack, n):]), n))
 			}
 			return false
 		}
@@ -139,13 +145,15 @@ func sortRefs(names []string, refs func(string) []string) (order, cycle []string
 		state[n] = left
 		if ok {
 			order = append(order, n)
+		} else {
+			state[n] = lost
 		}
 		return ok
 	}
 	for _, n := range names {
 		visit(n)
 	}
-	return order, cycle
+	return order, cycles
 }
 
 // collect finds the plugin blocks and their plugins.

@@ -28,8 +28,8 @@ var restartDefaults = Restart{Max: 5, Within: time.Minute, Backoff: 250 * time.M
 // evalGroups makes the instances, those that others refer to first.
 func (b *builder) evalGroups() {
 	names := slices.Sorted(maps.Keys(b.groups))
-	order, cycle := sortRefs(names, func(n string) []string { return b.groups[n].refs })
-	if cycle != nil {
+	order, cycles := sortRefs(names, func(n string) []string { return b.groups[n].refs })
+	for _, cycle := range cycles {
 		b.diags.Problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
 	}
 	total := 0
@@ -219,7 +219,11 @@ func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
 	outer := b.reader(g.block.Body, g.address(), ctx)
 	for _, x := range g.block.Body.Blocks {
 		if x.Type != "process" {
-			b.diags.Problem("Unknown block", fmt.Sprintf("%s has no block %q; only process is a block, all else is written as name = value.", g.address(), x.Type), x.TypeRange.Ptr())
+			hint := "; only process is a block, all else is written as name = value." + diagnostic.Nearest(x.Type, []string{"process"})
+			if g.manifest != nil && slices.ContainsFunc(g.manifest.Config, func(f schema.Field) bool { return f.Name == x.Type }) {
+				hint = fmt.Sprintf(": it is an attribute, written as %s = { … }.", x.Type)
+			}
+			b.diags.Problem("Unknown block", fmt.Sprintf("%s has no block %q%s", g.address(), x.Type, hint), x.TypeRange.Ptr())
 		}
 	}
 	r := outer.Block("process")

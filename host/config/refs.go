@@ -29,7 +29,10 @@ func (b *builder) find(r reference.Ref) (*group, bool) {
 		slices.Sort(names)
 		hint := diagnostic.Suggest(r.Name, names)
 		if len(names) == 0 {
-			hint = diagnostic.Suggest(r.Plugin, slices.Sorted(maps.Keys(plugins)))
+			hint = diagnostic.Nearest(r.Plugin, slices.Sorted(maps.Keys(plugins)))
+			if hint == "" {
+				hint = fmt.Sprintf(" Add plugin %q %q { … }.", r.Plugin, r.Name)
+			}
 		}
 		b.diags.Problem("Unknown instance", fmt.Sprintf("There is no plugin %q %q.%s", r.Plugin, r.Name, hint), r.At.Ptr())
 		return nil, false

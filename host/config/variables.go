@@ -142,7 +142,7 @@ func (f *Files) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 	c, err := convert.Convert(v, want)
 	if err != nil {
 		if v.ContainsMarked() {
-			err = fmt.Errorf("%s is wanted; the value is secret and not shown", want.FriendlyName())
+			err = fmt.Errorf("it is not %s; the value is secret and not shown", want.FriendlyName())
 		}
 		if g.from != "" && g.at == nil {
 			f.diags.Problem("Wrong type", fmt.Sprintf("The value of variable %q from %s: %s.", name, g.from, err), b.DefRange().Ptr())

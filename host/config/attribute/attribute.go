@@ -132,7 +132,7 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	wrong := func(format string, args ...any) (any, any, bool) {
 		detail := fmt.Sprintf(format, args...)
 		if secret { // the detail may quote it, or a part of it
-			detail = fmt.Sprintf("It is secret, so that it is not shown. It does not fit %s.", f.Type)
+			detail = fmt.Sprintf("It must be %s. What it is is secret and not shown.", wanted(f))
 		}
 		v.Diags.Problem("Wrong value for "+path, detail, at)
 		return nil, nil, false
@@ -179,13 +179,13 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	case schema.Number:
 		n, err := convert.Convert(x, cty.Number)
 		if err != nil {
-			return wrong("It is a number: %s.", err)
+			return wrong("It is a number.")
 		}
 		return plain(json.Number(n.AsBigFloat().Text('f', -1)))
 	case schema.Bool:
 		t, err := convert.Convert(x, cty.Bool)
 		if err != nil {
-			return wrong("It is true or false: %s.", err)
+			return wrong("It is true or false.")
 		}
 		return plain(t.True())
 	case schema.Duration:
@@ -238,6 +238,38 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 		}
 		return plain(c)
 	}
+}
+
+// wanted says what a value must be.
+func wanted(f schema.Field) string {
+	if len(f.OneOf) > 0 {
+		return "one of " + strings.Join(f.OneOf, ", ")
+	}
+	switch f.Type.Kind {
+	case schema.Duration:
+		return `a duration such as "10s"`
+	case schema.Bytes:
+		return `a number of bytes such as "64KiB"`
+	case schema.URL:
+		return "an absolute URL"
+	case schema.Template:
+		return "a template of Go's text/template"
+	case schema.Listener:
+		return "an address to listen on, such as tcp://127.0.0.1:8080"
+	case schema.File:
+		return "the path of a file"
+	case schema.Executable:
+		return "the path of an executable file, with a slash in it"
+	case schema.Instance:
+		return "an instance"
+	case schema.String, schema.Secret:
+		return "a string"
+	case schema.Bool:
+		return "true or false"
+	case schema.Number:
+		return "a number"
+	}
+	return f.Type.String()
 }
 
 // text checks a string by its meaning and returns what the plugin gets, or what
@@ -381,10 +413,7 @@ func (v *Reader) object(f schema.Field, path string, x cty.Value, e hclsyntax.Ex
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(known, name) {
-			at := syntax.RangeOf(e)
-			if item := syntax.ObjectItem(e, name); item != nil {
-				at = item.Range().Ptr()
-			}
+			at := syntax.ObjectKey(e, name)
 			v.Diags.Problem("Unknown attribute", fmt.Sprintf("%s has no attribute %q.%s", path, name, diagnostic.Suggest(name, known)), at)
 			all = false
 		}

@@ -53,6 +53,11 @@ func (d Diagnostics) HasErrors() bool {
 	return false
 }
 
+// minSecret is the length of the shortest secret that is searched for, in bytes:
+// what is shorter stands in every text. Whoever has a value that is marked does
+// not quote it, whatever its length.
+const minSecret = 6
+
 // maxDiagnostics bounds what is told of one configuration.
 const maxDiagnostics = 500
 
@@ -64,6 +69,7 @@ type List struct {
 	list    Diagnostics
 	sources map[string][]byte // by file name
 	secrets []string
+	more    int // that are not in list
 	closed  atomic.Bool
 }
 
@@ -89,17 +95,20 @@ func (d *List) Problem(summary, detail string, at *hcl.Range) {
 
 // Add adds a diagnostic at a place, which may be nil.
 func (d *List) Add(severity schema.Severity, summary, detail string, at *hcl.Range) {
-	if len(d.list) >= maxDiagnostics {
-		return
-	}
 	x := Diagnostic{Severity: severity, Summary: d.scrub(summary), Detail: d.scrub(detail), Address: d.Address}
 	if at != nil {
 		x.Range = ToRange(*at)
 		x.Snippet = snippet(d.sources[at.Filename], x.Range)
 	}
-	if !slices.Contains(d.list, x) {
-		d.list = append(d.list, x)
+	// What for_each repeats is told for the first of its instances.
+	if slices.ContainsFunc(d.list, func(y Diagnostic) bool { y.Address = x.Address; return x == y }) {
+		return
 	}
+	if len(d.list) == maxDiagnostics {
+		d.more++
+		return
+	}
+	d.list = append(d.list, x)
 }
 
 // HCL adds what HCL has to say.
@@ -116,12 +125,12 @@ func (d *List) HCL(ds hcl.Diagnostics) {
 // Secret remembers a value that no message may hold. After Close it does
 // nothing: functions go on calling it when routes are evaluated.
 func (d *List) Secret(s string) {
-	if d.closed.Load() || len(s) < 3 { // shorter ones stand in every text
+	if d.closed.Load() || len(s) < minSecret {
 		return
 	}
 	quoted := strconv.Quote(s)
 	for _, x := range []string{s, strings.TrimSpace(s), quoted[1 : len(quoted)-1]} {
-		if len(x) >= 3 && !slices.Contains(d.secrets, x) {
+		if len(x) >= minSecret && !slices.Contains(d.secrets, x) {
 			d.secrets = append(d.secrets, x)
 		}
 	}
@@ -140,6 +149,9 @@ func (d *List) scrub(s string) string {
 // Sorted returns what was collected, by place; what has none comes first.
 func (d *List) Sorted() Diagnostics {
 	list := slices.Clone(d.list)
+	if d.more > 0 {
+		list = append(list, Diagnostic{Severity: schema.Error, Summary: "There is more", Detail: fmt.Sprintf("%d more problems are not shown.", d.more)})
+	}
 	for i := range list { // of secrets met later too
 		x := &list[i]
 		x.Summary, x.Detail = d.scrub(x.Summary), d.scrub(x.Detail)
@@ -255,17 +267,28 @@ func printable(s string) string {
 // Suggest returns ` Did you mean "x"?` for the nearest known name, or lists the
 // few that there are.
 func Suggest(got string, known []string) string {
+	if hint := Nearest(got, known); hint != "" {
+		return hint
+	}
+	if len(known) > 0 && len(known) <= 12 {
+		return " There are: " + strings.Join(known, ", ") + "."
+	}
+	return ""
+}
+
+// Nearest returns ` Did you mean "x"?` for the nearest known name, or nothing.
+func Nearest(got string, known []string) string {
+	if len(got) > 200 {
+		return "" // nobody's typing error
+	}
 	best, distance := "", max(2, len(got)/3)+1
 	for _, k := range known {
 		if n := levenshtein.Distance(got, k, nil); n < distance {
 			best, distance = k, n
 		}
 	}
-	switch {
-	case best != "":
-		return fmt.Sprintf(" Did you mean %q?", best)
-	case len(known) > 0 && len(known) <= 12:
-		return " There are: " + strings.Join(known, ", ") + "."
+	if best == "" {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf(" Did you mean %q?", best)
 }

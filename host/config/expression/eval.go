@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	ctyfunction "github.com/zclconf/go-cty/cty/function"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/function"
@@ -70,7 +71,7 @@ func evaluate(e hclsyntax.Expression, ctx *hcl.EvalContext, m *meter) (v cty.Val
 // namesExist checks what var, local and the like refer to, with suggestions
 // that HCL does not give: the names, and the attributes of what has a known type.
 func namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) bool {
-	ok := true
+	ok := functionsExist(e, ctx, diags)
 	tried := triedIn(e)
 	for _, t := range e.Variables() {
 		root := t.RootName()
@@ -91,6 +92,43 @@ func namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.
 			ok = false
 		}
 	}
+	return ok
+}
+
+// elsewhere are functions of other tools that are called something else here, or
+// are left out for a reason.
+var elsewhere = map[string]string{
+	"sensitive": "secret() marks a value.", "nonsensitive": "nonsecret() takes the mark away.", "getenv": "It is called env().",
+	"timestamp":     "A configuration means the same at each look; the time of an event is event.time.",
+	"plantimestamp": "A configuration means the same at each look; the time of an event is event.time.",
+	"uuid":          "A configuration means the same at each look; an event has event.id.",
+	"bcrypt":        "A configuration means the same at each look, and its salt would not.",
+	"templatefile":  "Write the text as a heredoc, or read it with file().",
+	"fileexists":    "Write can(file(path)).",
+}
+
+// functionsExist checks the names of functions, with suggestions.
+func functionsExist(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) bool {
+	known := map[string]ctyfunction.Function{}
+	for ; ctx != nil && len(known) == 0; ctx = ctx.Parent() {
+		known = ctx.Functions
+	}
+	ok := true
+	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics {
+		call, isCall := n.(*hclsyntax.FunctionCallExpr)
+		if !isCall {
+			return nil
+		}
+		if _, exists := known[call.Name]; !exists {
+			hint := diagnostic.Suggest(call.Name, slices.Sorted(maps.Keys(known)))
+			if why := elsewhere[call.Name]; why != "" {
+				hint = " " + why
+			}
+			diags.Problem("Unknown function", fmt.Sprintf("There is no function %s().%s", call.Name, hint), call.NameRange.Ptr())
+			ok = false
+		}
+		return nil
+	})
 	return ok
 }
 
@@ -184,6 +222,8 @@ func absent(root string, ctx *hcl.EvalContext) string {
 		return " The event is there in when and input of a route only."
 	case "each":
 		return " It is there in a plugin block with for_each only."
+	case "var":
+		return " A default and a file of values cannot refer to variables; use locals."
 	case "local":
 		return " Locals are evaluated later than this; use a variable."
 	}

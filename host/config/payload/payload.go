@@ -62,7 +62,7 @@ func Fits(diags *diagnostic.List, t cty.Type, want schema.Type, path string, e h
 			return
 		}
 		if !t.IsObjectType() {
-			wrong("it is %s, not an object", t.FriendlyName())
+			wrong("it is %s, not an object", article(t))
 			return
 		}
 		var known []string
@@ -78,9 +78,9 @@ func Fits(diags *diagnostic.List, t cty.Type, want schema.Type, path string, e h
 			return
 		}
 		for _, name := range slices.Sorted(maps.Keys(t.AttributeTypes())) {
-			if !slices.Contains(known, name) {
-				at := syntax.ObjectItem(e, name)
-				diags.Problem("The action cannot take this input", fmt.Sprintf("%s: it has no field %q.%s", path, name, diagnostic.Suggest(name, known)), syntax.RangeOf(at))
+			// What a whole event brings along is no mistake; what was written is.
+			if _, literal := e.(*hclsyntax.ObjectConsExpr); literal && !slices.Contains(known, name) {
+				diags.Problem("The action cannot take this input", fmt.Sprintf("%s: it has no field %q.%s", path, name, diagnostic.Suggest(name, known)), syntax.ObjectKey(e, name))
 			}
 		}
 	case schema.List:
@@ -92,7 +92,7 @@ func Fits(diags *diagnostic.List, t cty.Type, want schema.Type, path string, e h
 		case t.IsListType() || t.IsSetType():
 			Fits(diags, t.ElementType(), *want.Elem, path+"[]", e)
 		default:
-			wrong("it is %s, not a list", t.FriendlyName())
+			wrong("it is %s, not a list", article(t))
 		}
 	case schema.Map:
 		switch {
@@ -103,19 +103,27 @@ func Fits(diags *diagnostic.List, t cty.Type, want schema.Type, path string, e h
 		case t.IsMapType():
 			Fits(diags, t.ElementType(), *want.Elem, path+"[]", e)
 		default:
-			wrong("it is %s, not a map", t.FriendlyName())
+			wrong("it is %s, not a map", article(t))
 		}
 	case schema.Number:
 		if t != cty.Number {
-			wrong("it is %s, not a number", t.FriendlyName())
+			wrong("it is %s, not a number", article(t))
 		}
 	case schema.Bool:
 		if t != cty.Bool {
-			wrong("it is %s, not true or false", t.FriendlyName())
+			wrong("it is %s, not true or false", article(t))
 		}
 	default:
 		if t != cty.String {
-			wrong("it is %s, not a string", t.FriendlyName())
+			wrong("it is %s, not a string", article(t))
 		}
 	}
+}
+
+func article(t cty.Type) string {
+	s := t.FriendlyName()
+	if s == "object" {
+		return "an " + s
+	}
+	return "a " + s
 }

@@ -60,7 +60,7 @@ func (r *Reader) Value(name string, t cty.Type) (v cty.Value, at *hcl.Range, ok 
 	}
 	c, err := convert.Convert(v, t)
 	if r.secret = v.ContainsMarked(); r.secret && err != nil {
-		err = fmt.Errorf("%s is wanted; the value is secret and not shown", t.FriendlyName())
+		err = fmt.Errorf("it is not %s; the value is secret and not shown", t.FriendlyName())
 	}
 	if err != nil {
 		r.diags.Problem("Wrong type", fmt.Sprintf("%s of %s: %s.", name, r.what, err), at)
@@ -258,15 +258,33 @@ func ListItem(e hclsyntax.Expression, i int) hclsyntax.Expression {
 func ObjectItem(e hclsyntax.Expression, name string) hclsyntax.Expression {
 	if o, ok := e.(*hclsyntax.ObjectConsExpr); ok {
 		for _, item := range o.Items {
-			if hcl.ExprAsKeyword(item.KeyExpr) == name {
-				return item.ValueExpr
-			}
-			if v, diags := item.KeyExpr.Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() && v.AsString() == name {
+			if isKey(item.KeyExpr, name) {
 				return item.ValueExpr
 			}
 		}
 	}
 	return e
+}
+
+// ObjectKey returns where a field of an object is named, or the whole; nil for
+// none.
+func ObjectKey(e hclsyntax.Expression, name string) *hcl.Range {
+	if o, ok := e.(*hclsyntax.ObjectConsExpr); ok {
+		for _, item := range o.Items {
+			if isKey(item.KeyExpr, name) {
+				return item.KeyExpr.Range().Ptr()
+			}
+		}
+	}
+	return RangeOf(e)
+}
+
+func isKey(e hclsyntax.Expression, name string) bool {
+	if hcl.ExprAsKeyword(e) == name {
+		return true
+	}
+	v, diags := e.Value(nil)
+	return !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() && v.AsString() == name
 }
 
 // RangeOf returns where an expression stands; nil for none.
