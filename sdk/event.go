@@ -56,7 +56,8 @@ func ContentType(s string) EmitOption { return func(e *wire.Event) { e.ContentTy
 
 // Emit emits an event and returns its promise. It blocks while the window of
 // unaccepted events is full. In a handler's ctx the new event is caused by the
-// one being handled: causation, correlation, deadline and trace follow. Emit
+// one being handled: causation, correlation, deadline and trace follow, and its
+// deadline is not after that of its cause. Emit
 // before commit or after the drain gives a promise that is rejected.
 func (t *EventType[D]) Emit(ctx context.Context, env *Env, data D, opts ...EmitOption) *Promise {
 	now := time.Now()
@@ -79,6 +80,9 @@ func (t *EventType[D]) Emit(ctx context.Context, env *Env, data D, opts ...EmitO
 	}
 	for _, o := range opts {
 		o(&e)
+	}
+	if cause, ok := FromContext(ctx); ok && cause.Deadline != 0 && (e.Deadline == 0 || e.Deadline > cause.Deadline) {
+		e.Deadline = cause.Deadline // nobody waits for the cause any longer
 	}
 	return env.instance.emit(ctx, t.name, &e)
 }

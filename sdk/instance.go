@@ -132,19 +132,47 @@ func (i *instance) deliver(d *wire.Deliver) {
 		return
 	}
 	h := i.actions[d.Action]
-	if !i.pool.Put(work.NewCall(h.action, h.handle, d)) {
+	c := work.NewCall(h.action, h.handle, d)
+	c.Owner = i
+	if !i.pool.Put(c) {
 		reject(Unavailable, wire.ReasonDraining, "the instance takes nothing new")
 	}
 }
 
-// handleCall runs a handler and settles its delivery.
+// handleCall runs a handler and settles its delivery, unless that was detached
+// or follows a promise.
 func (i *instance) handleCall(c *work.Call) {
-	value, err := c.Run()
+	value, err, link := c.Run()
+	switch token := c.Token(); {
+	case token != "":
+		i.detached(Token(token), err)
+	case link != nil:
+		i.follow(c, link)
+	default:
+		i.settle(c, value, err)
+	}
+	_ = i.process.lane.Credit(i.handle, 1)
+}
+
+func (i *instance) settle(c *work.Call, value []byte, err *Error) {
 	if serr := i.process.lane.Settle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt, Value: value, Err: err}); errors.Is(serr, wire.ErrTooLarge) {
 		_ = i.process.lane.Settle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt,
 			Err: &Error{Code: ResourceExhausted, Message: "the outcome is too large"}})
 	}
-	_ = i.process.lane.Credit(i.handle, 1)
+}
+
+// follow settles a delivery as a promise does. The handler's place and its
+// credit are free meanwhile; the drain waits for it.
+func (i *instance) follow(c *work.Call, link *work.Linked) {
+	if !i.pool.Hold(c, link.Drop) {
+		link.Drop()
+		i.settle(c, nil, failure.Of(context.Cause(c)))
+		return
+	}
+	link.Then(func(value []byte, err *wire.Error) {
+		i.settle(c, value, err)
+		i.pool.Release(c)
+	})
 }
 
 // emit sends an event and returns its promise.
@@ -159,11 +187,12 @@ func (i *instance) emit(ctx context.Context, name string, e *wire.Event) *Promis
 	if len(e.Data) > wire.MaxEvent {
 		return rejected(e.ID, Errorf(InvalidArgument, "event %s has %d bytes of data; at most %d are possible", name, len(e.Data), wire.MaxEvent))
 	}
-	p := &Promise{id: e.ID}
+	p := &Promise{id: e.ID, instance: i}
 	number, err := i.process.promises.add(ctx, p)
 	if err != nil {
 		return rejected(e.ID, err)
 	}
+	p.number = number
 	if err := i.process.lane.Emit(&wire.Emit{Promise: number, Instance: i.handle, Type: uint32(index), Event: *e}); err != nil {
 		i.process.promises.settle(number, nil, Errorf(Unavailable, "event %s: %v", name, err))
 	}

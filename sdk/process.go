@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -226,6 +228,12 @@ func (s *process) find(handle uint32) (*instance, error) {
 	return nil, Errorf(NotFound, "there is no instance %d", handle)
 }
 
+func (s *process) all() []*instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.instances))
+}
+
 func (s *process) forget(handle uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -305,6 +313,10 @@ func (s *process) handler() wire.Handler {
 			return nil
 		},
 		Settle: func(w *wire.Settle) error {
+			if w.Attempt > 0 { // one of ours, which came too late
+				s.log.Debug("a delivery was settled in vain", "delivery", w.Ref, "attempt", w.Attempt, "error", w.Err)
+				return nil
+			}
 			var value Value
 			if len(w.Value) > 0 {
 				value = append(value, w.Value...)
@@ -321,11 +333,9 @@ func (s *process) handler() wire.Handler {
 			i.deliver(d)
 			return nil
 		},
-		Cancel: func(delivery uint64, attempt uint32) error {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			for _, i := range s.instances {
-				i.pool.Cancel(delivery, attempt)
+		Cancel: func(delivery uint64, attempt uint32, why wire.Cause) error {
+			for _, i := range s.all() {
+				i.pool.Cancel(delivery, attempt, canceled(why))
 			}
 			return nil
 		},
@@ -337,14 +347,8 @@ func (s *process) close(bound time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	s.promises.close(Errorf(Unavailable, "the connection to host ended"))
-	s.mu.Lock()
-	var all []*instance
-	for _, i := range s.instances {
-		all = append(all, i)
-	}
-	s.mu.Unlock()
 	var wait sync.WaitGroup
-	for _, i := range all {
+	for _, i := range s.all() {
 		wait.Go(func() { i.end(ctx) })
 	}
 	done := make(chan struct{})

@@ -11,7 +11,9 @@ import (
 // Promise is the future outcome of an event. Its methods may be called from
 // any goroutine.
 type Promise struct {
-	id ID
+	id       ID
+	instance *instance // that emitted it; nil for one that never was pending
+	number   uint64
 
 	mu       sync.Mutex
 	accepted bool
@@ -21,6 +23,7 @@ type Promise struct {
 	// Made when somebody waits: most promises settle before.
 	onAccept chan struct{}
 	onSettle chan struct{}
+	then     []func(value []byte, err *Error)
 }
 
 // rejected is a promise that never was pending.
@@ -107,8 +110,8 @@ func (p *Promise) accept() {
 
 func (p *Promise) settle(value Value, err *Error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.settled {
+		p.mu.Unlock()
 		return
 	}
 	p.settled, p.value, p.err = true, value, err
@@ -117,6 +120,38 @@ func (p *Promise) settle(value Value, err *Error) {
 	}
 	if p.onAccept != nil && !p.accepted {
 		close(p.onAccept)
+	}
+	then := p.then
+	p.then = nil
+	p.mu.Unlock()
+	for _, f := range then {
+		f(value, err)
+	}
+}
+
+// whenSettled calls f once with the outcome, at once when there is one.
+func (p *Promise) whenSettled(f func(value []byte, err *Error)) {
+	p.mu.Lock()
+	if !p.settled {
+		p.then = append(p.then, f)
+		p.mu.Unlock()
+		return
+	}
+	value, err := p.value, p.err
+	p.mu.Unlock()
+	f(value, err)
+}
+
+// Cancel says that nobody waits for the outcome any more. host then cancels
+// the handlers that work for it, whose contexts end, and rejects the promise
+// with Canceled, reason withdrawn. A promise that is settled, or that settles
+// in the same moment, keeps its outcome. Routes with await = false go on.
+func (p *Promise) Cancel() {
+	p.mu.Lock()
+	i, number, settled := p.instance, p.number, p.settled
+	p.mu.Unlock()
+	if i != nil && !settled {
+		_ = i.process.lane.Withdraw(number, i.handle) // a lane that is gone rejects all its promises
 	}
 }
 

@@ -112,8 +112,8 @@ func (o outlet) Deliver(d *wire.Deliver) error {
 	return err
 }
 
-func (o outlet) Cancel(delivery uint64, attempt uint32) error {
-	return o.life.lane.Cancel(uint64(o.handle)<<deliveryBits|delivery&deliveryMask, attempt)
+func (o outlet) Cancel(delivery uint64, attempt uint32, why wire.Cause) error {
+	return o.life.lane.Cancel(uint64(o.handle)<<deliveryBits|delivery&deliveryMask, attempt, why)
 }
 
 // handler connects what the plugin sends to the router. Who sends is known by

@@ -36,7 +36,7 @@ func (q *queue) Deliver(d *wire.Deliver) error {
 	return nil
 }
 
-func (q *queue) Cancel(uint64, uint32) error { return nil }
+func (q *queue) Cancel(uint64, uint32, wire.Cause) error { return nil }
 
 // take swaps what waits for an empty slice, when block is set not before
 // something does.

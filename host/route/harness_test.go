@@ -99,7 +99,7 @@ func (i *instance) Deliver(d *wire.Deliver) error {
 	return nil
 }
 
-func (i *instance) Cancel(delivery uint64, attempt uint32) error {
+func (i *instance) Cancel(delivery uint64, attempt uint32, _ wire.Cause) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cancelled = append(i.cancelled, fmt.Sprintf("%d#%d", delivery, attempt))

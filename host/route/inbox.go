@@ -17,7 +17,7 @@ import (
 // when it is wire.ErrTooLarge, that this delivery cannot be sent.
 type Outlet interface {
 	Deliver(d *wire.Deliver) error // Instance is filled in by the router with the handle given to Attach
-	Cancel(delivery uint64, attempt uint32) error
+	Cancel(delivery uint64, attempt uint32, why wire.Cause) error
 }
 
 // Attachment says which instance attaches.

@@ -94,6 +94,10 @@ func (d *decoder) frame(b []byte) error {
 			err = d.onCredit(val)
 		case 6<<3 | 2:
 			err = d.onCancel(val)
+		case 7<<3 | 2:
+			err = d.onDetach(val)
+		case 8<<3 | 2:
+			err = d.onWithdraw(val)
 		}
 		if err != nil {
 			return err
@@ -231,6 +235,12 @@ func (d *decoder) onSettle(b []byte) error {
 			if err := d.rejection(s.Err, val); err != nil {
 				return err
 			}
+		case 5<<3 | 2:
+			if s.Token, ok = text(val); !ok || len(val) > MaxToken {
+				return protocolErrorf("a token that is none")
+			}
+		case 6 << 3:
+			s.Instance = uint32(num)
 		}
 	}
 	if len(s.Value) > MaxEvent {
@@ -243,40 +253,60 @@ func (d *decoder) onCredit(b []byte) error {
 	if d.handler.Credit == nil {
 		return notAllowed("a credit")
 	}
-	instance, n, ok := pair(b)
+	n, ok := numbers(b)
 	if !ok {
 		return malformed("a credit")
 	}
-	return d.handler.Credit(uint32(instance), uint32(n))
+	return d.handler.Credit(uint32(n[0]), uint32(n[1]))
 }
 
 func (d *decoder) onCancel(b []byte) error {
 	if d.handler.Cancel == nil {
 		return notAllowed("a cancel")
 	}
-	delivery, attempt, ok := pair(b)
+	n, ok := numbers(b)
 	if !ok {
 		return malformed("a cancel")
 	}
-	return d.handler.Cancel(delivery, uint32(attempt))
+	return d.handler.Cancel(n[0], uint32(n[1]), Cause(uint32(n[2])))
 }
 
-// pair reads a message of two numbers.
-func pair(b []byte) (first, second uint64, ok bool) {
+func (d *decoder) onDetach(b []byte) error {
+	if d.handler.Detach == nil {
+		return notAllowed("a detach")
+	}
+	n, ok := numbers(b)
+	if !ok || n[0] == 0 {
+		return malformed("a detach")
+	}
+	return d.handler.Detach(n[0], n[1], uint32(n[2]))
+}
+
+func (d *decoder) onWithdraw(b []byte) error {
+	if d.handler.Withdraw == nil {
+		return notAllowed("a withdraw")
+	}
+	n, ok := numbers(b)
+	if !ok {
+		return malformed("a withdraw")
+	}
+	return d.handler.Withdraw(n[0], uint32(n[1]))
+}
+
+// numbers reads a message of up to three numbers.
+func numbers(b []byte) (n [3]uint64, ok bool) {
 	for len(b) > 0 {
 		tag, num, _, rest, ok := next(b)
 		if !ok {
-			return 0, 0, false
+			return n, false
 		}
 		b = rest
 		switch tag {
-		case 1 << 3:
-			first = num
-		case 2 << 3:
-			second = num
+		case 1 << 3, 2 << 3, 3 << 3:
+			n[tag>>3-1] = num
 		}
 	}
-	return first, second, true
+	return n, true
 }
 
 func (d *decoder) event(e *Event, b []byte) error {
@@ -289,7 +319,7 @@ func (d *decoder) event(e *Event, b []byte) error {
 		b = rest
 		switch tag {
 		case 1<<3 | 2:
-			ok = e.ID.set(val)
+			ok = setID(&e.ID, val)
 		case 2<<3 | 2:
 			e.Type, ok = d.name(val)
 		case 3<<3 | 2:
@@ -299,9 +329,9 @@ func (d *decoder) event(e *Event, b []byte) error {
 		case 5<<3 | 1:
 			e.Time = int64(num)
 		case 6<<3 | 2:
-			ok = e.Correlation.set(val)
+			ok = setID(&e.Correlation, val)
 		case 7<<3 | 2:
-			ok = e.Causation.set(val)
+			ok = setID(&e.Causation, val)
 		case 8<<3 | 1:
 			e.Deadline = int64(num)
 		case 9<<3 | 2:
@@ -365,8 +395,8 @@ func (d *decoder) rejection(e *Error, b []byte) error {
 	return nil
 }
 
-// set reads an id, or none.
-func (id *ID) set(b []byte) bool {
+// setID reads an id, or none.
+func setID(id *ID, b []byte) bool {
 	if len(b) == 0 {
 		*id = ID{}
 		return true

@@ -171,7 +171,7 @@ func (e *Error) append(b []byte) []byte {
 }
 
 func sizeSettle(s *Settle, rejected int) int {
-	n := sizeUint(s.Ref) + sizeUint(uint64(s.Attempt)) + sizeBytes(len(s.Value))
+	n := sizeUint(s.Ref) + sizeUint(uint64(s.Attempt)) + sizeBytes(len(s.Value)) + sizeBytes(len(s.Token)) + sizeUint(uint64(s.Instance))
 	if s.Err != nil {
 		n += 1 + protowire.SizeBytes(rejected)
 	}
@@ -187,19 +187,17 @@ func appendSettle(b []byte, s *Settle, size, rejected int) []byte {
 		b = appendHeader(b, 4<<3|2, rejected)
 		b = s.Err.append(b)
 	}
-	return b
+	b = appendBytes(b, 5<<3|2, s.Token)
+	return appendUint(b, 6<<3, uint64(s.Instance))
 }
 
-func appendCredit(b []byte, instance, n uint32) []byte {
-	b = appendHeader(b, 5<<3|2, sizeUint(uint64(instance))+sizeUint(uint64(n)))
-	b = appendUint(b, 1<<3, uint64(instance))
-	return appendUint(b, 2<<3, uint64(n))
-}
-
-func appendCancel(b []byte, delivery uint64, attempt uint32) []byte {
-	b = appendHeader(b, 6<<3|2, sizeUint(delivery)+sizeUint(uint64(attempt)))
-	b = appendUint(b, 1<<3, delivery)
-	return appendUint(b, 2<<3, uint64(attempt))
+// appendNumbers appends an element of the frame's field that has up to three
+// numbers.
+func appendNumbers(b []byte, field byte, x, y, z uint64) []byte {
+	b = appendHeader(b, field<<3|2, sizeUint(x)+sizeUint(y)+sizeUint(z))
+	b = appendUint(b, 1<<3, x)
+	b = appendUint(b, 2<<3, y)
+	return appendUint(b, 3<<3, z)
 }
 
 // A string that is not UTF-8 would make the peer refuse the whole lane. A

@@ -4,59 +4,32 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/pluginhost/host/sdk/wire/code"
 )
 
 // Code is the kind of an Error, numbered as in gRPC.
-type Code uint32
+type Code = code.Code
 
-// The codes, with gRPC's numbers and meanings.
+// The codes, with gRPC's meanings.
 const (
-	Canceled           Code = 1
-	Unknown            Code = 2
-	InvalidArgument    Code = 3
-	DeadlineExceeded   Code = 4
-	NotFound           Code = 5
-	AlreadyExists      Code = 6
-	PermissionDenied   Code = 7
-	ResourceExhausted  Code = 8
-	FailedPrecondition Code = 9
-	Aborted            Code = 10
-	OutOfRange         Code = 11
-	Unimplemented      Code = 12
-	Internal           Code = 13
-	Unavailable        Code = 14
-	DataLoss           Code = 15
-	Unauthenticated    Code = 16
+	Canceled           = code.Canceled
+	Unknown            = code.Unknown
+	InvalidArgument    = code.InvalidArgument
+	DeadlineExceeded   = code.DeadlineExceeded
+	NotFound           = code.NotFound
+	AlreadyExists      = code.AlreadyExists
+	PermissionDenied   = code.PermissionDenied
+	ResourceExhausted  = code.ResourceExhausted
+	FailedPrecondition = code.FailedPrecondition
+	Aborted            = code.Aborted
+	OutOfRange         = code.OutOfRange
+	Unimplemented      = code.Unimplemented
+	Internal           = code.Internal
+	Unavailable        = code.Unavailable
+	DataLoss           = code.DataLoss
+	Unauthenticated    = code.Unauthenticated
 )
-
-var codeNames = [...]string{
-	"ok", "canceled", "unknown", "invalid_argument", "deadline_exceeded", "not_found",
-	"already_exists", "permission_denied", "resource_exhausted", "failed_precondition",
-	"aborted", "out_of_range", "unimplemented", "internal", "unavailable", "data_loss",
-	"unauthenticated",
-}
-
-// String returns gRPC's name in lower case, for example deadline_exceeded.
-func (c Code) String() string {
-	if int(c) < len(codeNames) {
-		return codeNames[c]
-	}
-	return fmt.Sprintf("code_%d", uint32(c))
-}
-
-// MarshalText writes the name.
-func (c Code) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// UnmarshalText reads a name; an unknown one is Unknown.
-func (c *Code) UnmarshalText(b []byte) error {
-	*c = Unknown
-	for i, n := range codeNames {
-		if n == string(b) {
-			*c = Code(i)
-		}
-	}
-	return nil
-}
 
 // Reasons that host itself gives. A plugin may give its own.
 const (
@@ -67,6 +40,10 @@ const (
 	ReasonCrashed        = "crashed"         // Unavailable: the plugin process ended
 	ReasonPanic          = "panic"           // Internal: a handler panicked
 	ReasonDraining       = "draining"        // Unavailable
+	ReasonUnknownToken   = "unknown_token"   // NotFound: no delivery has or had this token
+	ReasonWithdrawn      = "withdrawn"       // Canceled: the emitter does not want the outcome
+	ReasonRejected       = "rejected"        // Canceled: another route rejected the promise
+	ReasonForged         = "forged"          // PermissionDenied: in the name of another instance
 )
 
 // Error is why a promise or a delivery was rejected.

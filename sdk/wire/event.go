@@ -1,70 +1,22 @@
 package wire
 
 import (
-	"encoding/binary"
-	"encoding/hex"
-	"math/rand/v2"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/pluginhost/host/sdk/wire/id"
 )
 
 // ID is the id of an event: a UUIDv7. The zero ID means none.
-type ID uuid.UUID
+type ID = id.ID
 
 // NewID makes an id from the current time and randomness.
-func NewID() ID { return NewIDAt(time.Now()) }
+func NewID() ID { return id.New() }
 
-// NewIDAt makes an id from a time, to a quarter of a microsecond, and 62 random
-// bits (RFC 9562, section 6.2, method 3). The random bits come from the
-// runtime's ChaCha8: they make ids unique, they are no secret.
-func NewIDAt(t time.Time) ID {
-	var id ID
-	ms := uint64(t.UnixMilli())
-	fraction := uint64(t.Nanosecond()) % 1e6 * 4096 / 1e6
-	binary.BigEndian.PutUint64(id[:8], ms<<16|7<<12|fraction)
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64()>>2|2<<62)
-	return id
-}
+// NewIDAt makes an id from a time and randomness.
+func NewIDAt(t time.Time) ID { return id.NewAt(t) }
 
 // ParseID reads the canonical form.
-func ParseID(s string) (ID, error) {
-	u, err := uuid.Parse(s)
-	return ID(u), err
-}
-
-// IsZero reports whether there is no id.
-func (id ID) IsZero() bool { return id == ID{} }
-
-// String returns the canonical form, or "" for none.
-func (id ID) String() string {
-	if id.IsZero() {
-		return ""
-	}
-	var b [36]byte
-	hex.Encode(b[:8], id[:4])
-	b[8] = '-'
-	hex.Encode(b[9:13], id[4:6])
-	b[13] = '-'
-	hex.Encode(b[14:18], id[6:8])
-	b[18] = '-'
-	hex.Encode(b[19:23], id[8:10])
-	b[23] = '-'
-	hex.Encode(b[24:], id[10:])
-	return string(b[:])
-}
-
-// MarshalText writes the canonical form, so that JSON shows ids as strings.
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
-
-// UnmarshalText reads the canonical form or nothing.
-func (id *ID) UnmarshalText(b []byte) error {
-	if len(b) == 0 {
-		*id = ID{}
-		return nil
-	}
-	return (*uuid.UUID)(id).UnmarshalText(b)
-}
+func ParseID(s string) (ID, error) { return id.Parse(s) }
 
 // Event is an immutable fact. It maps one to one to a CloudEvent.
 type Event struct {
@@ -109,9 +61,26 @@ type Deliver struct {
 
 // Settle ends a promise (from host: Ref is the promise) or a delivery (from a
 // plugin: Ref is the delivery, with its attempt). Err is nil when resolved.
+//
+// A plugin that settles a detached delivery gives its Token; Ref is then a
+// promise of the plugin's, with which host says whether it was taken. A settle
+// that comes from host with an Attempt is one of the plugin's, sent back
+// because it was not taken: Err says why.
 type Settle struct {
-	Ref     uint64
-	Attempt uint32
-	Value   []byte // JSON; may be nil
-	Err     *Error
+	Ref      uint64
+	Attempt  uint32
+	Value    []byte // JSON; may be nil
+	Err      *Error
+	Token    string // of a detached delivery
+	Instance uint32 // handle of who settles by token
 }
+
+// Cause says why an attempt is cancelled.
+type Cause uint32
+
+// Causes.
+const (
+	TimedOut  Cause = 1 // it was not settled in time
+	Withdrawn Cause = 2 // the emitter does not want the outcome any more
+	Rejected  Cause = 3 // another route rejected the promise
+)

@@ -25,6 +25,7 @@ const (
 	MaxEvent   = 4 << 20  // bytes of one event's data, value, input or error details
 	MaxHeader  = 64 << 10 // bytes of all other fields of one element together
 	EmitWindow = 1024     // emits of a lane that may wait for their Accept
+	MaxToken   = 64       // bytes of a token
 
 	// MaxBacklog is how many bytes may wait for a peer that does not read
 	// before the lane fails: 64 of the largest deliveries and a frame.
@@ -59,8 +60,11 @@ type Handler struct {
 	Deliver func(*Deliver) error
 	Settle  func(*Settle) error
 	Credit  func(instance, n uint32) error
-	Cancel  func(delivery uint64, attempt uint32) error
-	Batch   func() // after each frame; may be nil
+	Cancel  func(delivery uint64, attempt uint32, why Cause) error
+	Detach  func(promise, delivery uint64, attempt uint32) error
+	// Withdraw says that nobody waits for a promise of an instance any more.
+	Withdraw func(promise uint64, instance uint32) error
+	Batch    func() // after each frame; may be nil
 }
 
 // Lane is one end of the stream that carries events between host and a plugin
@@ -215,7 +219,7 @@ func (l *Lane) Settle(s *Settle) error {
 			return err
 		}
 	}
-	if len(s.Value) > MaxEvent {
+	if len(s.Value) > MaxEvent || len(s.Token) > MaxToken {
 		return ErrTooLarge
 	}
 	size := sizeSettle(s, rejected)
@@ -240,12 +244,26 @@ func (l *Lane) Credit(instance, n uint32) error {
 }
 
 // Cancel queues a cancel.
-func (l *Lane) Cancel(delivery uint64, attempt uint32) error {
+func (l *Lane) Cancel(delivery uint64, attempt uint32, why Cause) error {
+	return l.numbers(6, delivery, uint64(attempt), uint64(why))
+}
+
+// Detach queues a detach of a delivery. Its token comes as the value of a promise.
+func (l *Lane) Detach(promise, delivery uint64, attempt uint32) error {
+	return l.numbers(7, promise, delivery, uint64(attempt))
+}
+
+// Withdraw queues a withdraw of a promise.
+func (l *Lane) Withdraw(promise uint64, instance uint32) error {
+	return l.numbers(8, promise, uint64(instance), 0)
+}
+
+func (l *Lane) numbers(field byte, x, y, z uint64) error {
 	f, err := l.begin(smallElement)
 	if err != nil {
 		return err
 	}
-	f.b = appendCancel(f.b, delivery, attempt)
+	f.b = appendNumbers(f.b, field, x, y, z)
 	l.end()
 	return nil
 }

@@ -15,7 +15,7 @@ const (
 	fullFrame    = 64 << 10  // bytes at which a frame takes no further element
 	keptFrame    = 128 << 10 // bytes of capacity up to which a frame is used again
 	keptFrames   = 8         // frames kept to be used again
-	smallElement = 2 + 2*11  // bytes of the largest accept, credit or cancel
+	smallElement = 2 + 3*11  // bytes of the largest accept or element of numbers
 	maxCredits   = 64        // instances whose waiting credits are summed
 )
 
@@ -84,7 +84,7 @@ func (q *queue) credit(instance, n uint32) {
 func (q *queue) appendCredits() {
 	f := q.frames[len(q.frames)-1]
 	for _, c := range q.credits {
-		f.b = appendCredit(f.b, c.instance, c.n)
+		f.b = appendNumbers(f.b, 5, uint64(c.instance), uint64(c.n), 0)
 	}
 	q.credits = q.credits[:0]
 }

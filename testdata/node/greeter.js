@@ -125,6 +125,7 @@ function accepted(number) {
 }
 
 function settled(s) {
+  if (s.attempt) return; // a delivery that was settled too late comes back
   const p = promises.get(Number(s.ref));
   if (!p) return;
   accepted(s.ref); // a settle alone is an accept too

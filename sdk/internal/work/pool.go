@@ -4,6 +4,8 @@ package work
 
 import (
 	"sync"
+
+	"github.com/pluginhost/host/sdk/wire"
 )
 
 // Pool runs the calls of one instance, each on a goroutine that handles
@@ -21,6 +23,7 @@ type Pool struct {
 	head    int       // of queue
 	calls   *Call     // queued and being handled
 	count   int       // of calls
+	held    int       // of calls: handled, and not released
 	workers int
 	idle    int
 	waking  bool          // a worker is on its way
@@ -40,7 +43,7 @@ func NewPool(limit int, handle func(*Call)) *Pool {
 func (p *Pool) Put(c *Call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.count >= p.limit {
+	if p.closed || p.count-p.held >= p.limit {
 		return false
 	}
 	p.count++
@@ -94,11 +97,44 @@ func (p *Pool) work() {
 		p.mu.Unlock()
 		p.handle(c)
 		p.mu.Lock()
-		p.remove(c)
+		if !c.held {
+			p.remove(c)
+		}
 	}
 }
 
+// Hold keeps a call that is being handled after its handler has returned,
+// without a worker and beside the limit, until Release. drop is called when it
+// is canceled before. It reports false when it was canceled already.
+func (p *Pool) Hold(c *Call, drop func()) bool {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return false
+	}
+	c.after = drop
+	c.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.held = true
+	p.held++
+	return true
+}
+
+// Release ends a call that was held.
+func (p *Pool) Release(c *Call) {
+	c.end(nil)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held--
+	p.remove(c)
+}
+
 func (p *Pool) remove(c *Call) {
+	if c.removed { // released before its handler had returned
+		return
+	}
+	c.removed = true
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {
@@ -114,8 +150,8 @@ func (p *Pool) remove(c *Call) {
 	}
 }
 
-// Cancel ends the context of one attempt.
-func (p *Pool) Cancel(delivery uint64, attempt uint32) {
+// Cancel ends the context of one attempt for a cause.
+func (p *Pool) Cancel(delivery uint64, attempt uint32, cause error) {
 	p.mu.Lock()
 	c := p.calls
 	for c != nil && (c.Delivery != delivery || c.Attempt != attempt) {
@@ -123,7 +159,7 @@ func (p *Pool) Cancel(delivery uint64, attempt uint32) {
 	}
 	p.mu.Unlock()
 	if c != nil {
-		c.end()
+		c.end(cause)
 	}
 }
 
@@ -143,6 +179,8 @@ func (p *Pool) Idle() <-chan struct{} {
 	return empty
 }
 
+var errClosed = &wire.Error{Code: wire.Canceled, Reason: wire.ReasonDraining, Message: "the instance ends"}
+
 // Close takes no more calls, ends the contexts of those that are left and
 // returns their number. Workers end as their handlers return.
 func (p *Pool) Close() int {
@@ -155,7 +193,7 @@ func (p *Pool) Close() int {
 	p.wake.Broadcast()
 	p.mu.Unlock()
 	for _, c := range left {
-		c.end()
+		c.end(errClosed)
 	}
 	return len(left)
 }

@@ -74,6 +74,58 @@ func (Diagnostic_Severity) EnumDescriptor() ([]byte, []int) {
 	return file_plugin_proto_rawDescGZIP(), []int{11, 0}
 }
 
+type Cancel_Cause int32
+
+const (
+	Cancel_UNKNOWN   Cancel_Cause = 0
+	Cancel_TIMED_OUT Cancel_Cause = 1 // it was not settled in time
+	Cancel_WITHDRAWN Cancel_Cause = 2 // the emitter does not want the outcome any more
+	Cancel_REJECTED  Cancel_Cause = 3 // another route rejected the promise
+)
+
+// Enum value maps for Cancel_Cause.
+var (
+	Cancel_Cause_name = map[int32]string{
+		0: "UNKNOWN",
+		1: "TIMED_OUT",
+		2: "WITHDRAWN",
+		3: "REJECTED",
+	}
+	Cancel_Cause_value = map[string]int32{
+		"UNKNOWN":   0,
+		"TIMED_OUT": 1,
+		"WITHDRAWN": 2,
+		"REJECTED":  3,
+	}
+)
+
+func (x Cancel_Cause) Enum() *Cancel_Cause {
+	p := new(Cancel_Cause)
+	*p = x
+	return p
+}
+
+func (x Cancel_Cause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Cancel_Cause) Descriptor() protoreflect.EnumDescriptor {
+	return file_plugin_proto_enumTypes[1].Descriptor()
+}
+
+func (Cancel_Cause) Type() protoreflect.EnumType {
+	return &file_plugin_proto_enumTypes[1]
+}
+
+func (x Cancel_Cause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Cancel_Cause.Descriptor instead.
+func (Cancel_Cause) EnumDescriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{30, 0}
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1321,12 +1373,14 @@ func (x *DrainResponse) GetUnfinished() uint32 {
 
 type Frame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Emit          []*Emit                `protobuf:"bytes,1,rep,name=emit,proto3" json:"emit,omitempty"`       // plugin to host
-	Accept        []*Accept              `protobuf:"bytes,2,rep,name=accept,proto3" json:"accept,omitempty"`   // host to plugin
-	Deliver       []*Deliver             `protobuf:"bytes,3,rep,name=deliver,proto3" json:"deliver,omitempty"` // host to plugin
-	Settle        []*Settle              `protobuf:"bytes,4,rep,name=settle,proto3" json:"settle,omitempty"`   // both
-	Credit        []*Credit              `protobuf:"bytes,5,rep,name=credit,proto3" json:"credit,omitempty"`   // plugin to host
-	Cancel        []*Cancel              `protobuf:"bytes,6,rep,name=cancel,proto3" json:"cancel,omitempty"`   // host to plugin
+	Emit          []*Emit                `protobuf:"bytes,1,rep,name=emit,proto3" json:"emit,omitempty"`         // plugin to host
+	Accept        []*Accept              `protobuf:"bytes,2,rep,name=accept,proto3" json:"accept,omitempty"`     // host to plugin
+	Deliver       []*Deliver             `protobuf:"bytes,3,rep,name=deliver,proto3" json:"deliver,omitempty"`   // host to plugin
+	Settle        []*Settle              `protobuf:"bytes,4,rep,name=settle,proto3" json:"settle,omitempty"`     // both
+	Credit        []*Credit              `protobuf:"bytes,5,rep,name=credit,proto3" json:"credit,omitempty"`     // plugin to host
+	Cancel        []*Cancel              `protobuf:"bytes,6,rep,name=cancel,proto3" json:"cancel,omitempty"`     // host to plugin
+	Detach        []*Detach              `protobuf:"bytes,7,rep,name=detach,proto3" json:"detach,omitempty"`     // plugin to host
+	Withdraw      []*Withdraw            `protobuf:"bytes,8,rep,name=withdraw,proto3" json:"withdraw,omitempty"` // plugin to host
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1399,6 +1453,20 @@ func (x *Frame) GetCredit() []*Credit {
 func (x *Frame) GetCancel() []*Cancel {
 	if x != nil {
 		return x.Cancel
+	}
+	return nil
+}
+
+func (x *Frame) GetDetach() []*Detach {
+	if x != nil {
+		return x.Detach
+	}
+	return nil
+}
+
+func (x *Frame) GetWithdraw() []*Withdraw {
+	if x != nil {
+		return x.Withdraw
 	}
 	return nil
 }
@@ -1754,12 +1822,20 @@ func (x *Deliver) GetHasInput() bool {
 
 // Settle ends a promise (host to plugin: ref is the promise) or a delivery
 // (plugin to host: ref is the delivery, with its attempt).
+//
+// With a token it ends a detached delivery: ref is then a number of the
+// plugin's as in Emit, and host answers with a Settle of that: resolved when it
+// was taken, else rejected with the reason unknown_token, stale_attempt or
+// already_settled. A Settle from host that has an attempt is one of the
+// plugin's, sent back because it was not taken.
 type Settle struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ref           uint64                 `protobuf:"varint,1,opt,name=ref,proto3" json:"ref,omitempty"`
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"` // JSON, when error is absent
 	Error         *Error                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Token         string                 `protobuf:"bytes,5,opt,name=token,proto3" json:"token,omitempty"`        // plugin to host
+	Instance      uint32                 `protobuf:"varint,6,opt,name=instance,proto3" json:"instance,omitempty"` // handle of who settles, with a token
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1820,6 +1896,20 @@ func (x *Settle) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *Settle) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *Settle) GetInstance() uint32 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
 }
 
 type Error struct {
@@ -1973,6 +2063,7 @@ type Cancel struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Delivery      uint64                 `protobuf:"varint,1,opt,name=delivery,proto3" json:"delivery,omitempty"`
 	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Cause         Cancel_Cause           `protobuf:"varint,3,opt,name=cause,proto3,enum=host.plugin.v1.Cancel_Cause" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2017,6 +2108,131 @@ func (x *Cancel) GetDelivery() uint64 {
 func (x *Cancel) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Cancel) GetCause() Cancel_Cause {
+	if x != nil {
+		return x.Cause
+	}
+	return Cancel_UNKNOWN
+}
+
+// Detach gives a delivery to whoever holds its token. host answers with a
+// Settle of the promise: its value is the token, the text itself and not JSON,
+// or its error says why there is none.
+type Detach struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Promise       uint64                 `protobuf:"varint,1,opt,name=promise,proto3" json:"promise,omitempty"` // a number of the plugin's, as in Emit
+	Delivery      uint64                 `protobuf:"varint,2,opt,name=delivery,proto3" json:"delivery,omitempty"`
+	Attempt       uint32                 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Detach) Reset() {
+	*x = Detach{}
+	mi := &file_plugin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Detach) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Detach) ProtoMessage() {}
+
+func (x *Detach) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Detach.ProtoReflect.Descriptor instead.
+func (*Detach) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Detach) GetPromise() uint64 {
+	if x != nil {
+		return x.Promise
+	}
+	return 0
+}
+
+func (x *Detach) GetDelivery() uint64 {
+	if x != nil {
+		return x.Delivery
+	}
+	return 0
+}
+
+func (x *Detach) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+// Withdraw says that nobody waits for a promise any more: what the promise
+// waits for is cancelled, and it is rejected with the reason withdrawn. A
+// promise that is settled stays so.
+type Withdraw struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Promise       uint64                 `protobuf:"varint,1,opt,name=promise,proto3" json:"promise,omitempty"`
+	Instance      uint32                 `protobuf:"varint,2,opt,name=instance,proto3" json:"instance,omitempty"` // handle of who emitted the event
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Withdraw) Reset() {
+	*x = Withdraw{}
+	mi := &file_plugin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Withdraw) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Withdraw) ProtoMessage() {}
+
+func (x *Withdraw) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Withdraw.ProtoReflect.Descriptor instead.
+func (*Withdraw) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Withdraw) GetPromise() uint64 {
+	if x != nil {
+		return x.Promise
+	}
+	return 0
+}
+
+func (x *Withdraw) GetInstance() uint32 {
+	if x != nil {
+		return x.Instance
 	}
 	return 0
 }
@@ -2114,14 +2330,16 @@ const file_plugin_proto_rawDesc = "" +
 	"\rDrainResponse\x12\x1e\n" +
 	"\n" +
 	"unfinished\x18\x01 \x01(\rR\n" +
-	"unfinished\"\xa4\x02\n" +
+	"unfinished\"\x8a\x03\n" +
 	"\x05Frame\x12(\n" +
 	"\x04emit\x18\x01 \x03(\v2\x14.host.plugin.v1.EmitR\x04emit\x12.\n" +
 	"\x06accept\x18\x02 \x03(\v2\x16.host.plugin.v1.AcceptR\x06accept\x121\n" +
 	"\adeliver\x18\x03 \x03(\v2\x17.host.plugin.v1.DeliverR\adeliver\x12.\n" +
 	"\x06settle\x18\x04 \x03(\v2\x16.host.plugin.v1.SettleR\x06settle\x12.\n" +
 	"\x06credit\x18\x05 \x03(\v2\x16.host.plugin.v1.CreditR\x06credit\x12.\n" +
-	"\x06cancel\x18\x06 \x03(\v2\x16.host.plugin.v1.CancelR\x06cancel\"\xc6\x02\n" +
+	"\x06cancel\x18\x06 \x03(\v2\x16.host.plugin.v1.CancelR\x06cancel\x12.\n" +
+	"\x06detach\x18\a \x03(\v2\x16.host.plugin.v1.DetachR\x06detach\x124\n" +
+	"\bwithdraw\x18\b \x03(\v2\x18.host.plugin.v1.WithdrawR\bwithdraw\"\xc6\x02\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -2153,12 +2371,14 @@ const file_plugin_proto_rawDesc = "" +
 	"\bdeadline\x18\x05 \x01(\x06R\bdeadline\x12+\n" +
 	"\x05event\x18\x06 \x01(\v2\x15.host.plugin.v1.EventR\x05event\x12\x14\n" +
 	"\x05input\x18\a \x01(\fR\x05input\x12\x1b\n" +
-	"\thas_input\x18\b \x01(\bR\bhasInput\"w\n" +
+	"\thas_input\x18\b \x01(\bR\bhasInput\"\xa9\x01\n" +
 	"\x06Settle\x12\x10\n" +
 	"\x03ref\x18\x01 \x01(\x04R\x03ref\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12+\n" +
-	"\x05error\x18\x04 \x01(\v2\x15.host.plugin.v1.ErrorR\x05error\"\xbb\x01\n" +
+	"\x05error\x18\x04 \x01(\v2\x15.host.plugin.v1.ErrorR\x05error\x12\x14\n" +
+	"\x05token\x18\x05 \x01(\tR\x05token\x12\x1a\n" +
+	"\binstance\x18\x06 \x01(\rR\binstance\"\xbb\x01\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\rR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -2169,10 +2389,23 @@ const file_plugin_proto_rawDesc = "" +
 	"\aversion\x18\a \x01(\tR\aversion\"2\n" +
 	"\x06Credit\x12\x1a\n" +
 	"\binstance\x18\x01 \x01(\rR\binstance\x12\f\n" +
-	"\x01n\x18\x02 \x01(\rR\x01n\">\n" +
+	"\x01n\x18\x02 \x01(\rR\x01n\"\xb4\x01\n" +
 	"\x06Cancel\x12\x1a\n" +
 	"\bdelivery\x18\x01 \x01(\x04R\bdelivery\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt2\xfe\x03\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x122\n" +
+	"\x05cause\x18\x03 \x01(\x0e2\x1c.host.plugin.v1.Cancel.CauseR\x05cause\"@\n" +
+	"\x05Cause\x12\v\n" +
+	"\aUNKNOWN\x10\x00\x12\r\n" +
+	"\tTIMED_OUT\x10\x01\x12\r\n" +
+	"\tWITHDRAWN\x10\x02\x12\f\n" +
+	"\bREJECTED\x10\x03\"X\n" +
+	"\x06Detach\x12\x18\n" +
+	"\apromise\x18\x01 \x01(\x04R\apromise\x12\x1a\n" +
+	"\bdelivery\x18\x02 \x01(\x04R\bdelivery\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\"@\n" +
+	"\bWithdraw\x12\x18\n" +
+	"\apromise\x18\x01 \x01(\x04R\apromise\x12\x1a\n" +
+	"\binstance\x18\x02 \x01(\rR\binstance2\xfe\x03\n" +
 	"\x06Plugin\x12E\n" +
 	"\bDescribe\x12\x1f.host.plugin.v1.DescribeRequest\x1a\x18.host.plugin.v1.Manifest\x12F\n" +
 	"\x06Verify\x12\x1d.host.plugin.v1.VerifyRequest\x1a\x1b.host.plugin.v1.VerifyEvent0\x01\x12J\n" +
@@ -2194,87 +2427,93 @@ func file_plugin_proto_rawDescGZIP() []byte {
 	return file_plugin_proto_rawDescData
 }
 
-var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0), // 0: host.plugin.v1.Diagnostic.Severity
-	(*DescribeRequest)(nil),  // 1: host.plugin.v1.DescribeRequest
-	(*Manifest)(nil),         // 2: host.plugin.v1.Manifest
-	(*EventType)(nil),        // 3: host.plugin.v1.EventType
-	(*ActionType)(nil),       // 4: host.plugin.v1.ActionType
-	(*Field)(nil),            // 5: host.plugin.v1.Field
-	(*Type)(nil),             // 6: host.plugin.v1.Type
-	(*Instance)(nil),         // 7: host.plugin.v1.Instance
-	(*Lease)(nil),            // 8: host.plugin.v1.Lease
-	(*VerifyRequest)(nil),    // 9: host.plugin.v1.VerifyRequest
-	(*VerifyEvent)(nil),      // 10: host.plugin.v1.VerifyEvent
-	(*Progress)(nil),         // 11: host.plugin.v1.Progress
-	(*Diagnostic)(nil),       // 12: host.plugin.v1.Diagnostic
-	(*PrepareRequest)(nil),   // 13: host.plugin.v1.PrepareRequest
-	(*PrepareResponse)(nil),  // 14: host.plugin.v1.PrepareResponse
-	(*CommitRequest)(nil),    // 15: host.plugin.v1.CommitRequest
-	(*CommitResponse)(nil),   // 16: host.plugin.v1.CommitResponse
-	(*PauseRequest)(nil),     // 17: host.plugin.v1.PauseRequest
-	(*PauseResponse)(nil),    // 18: host.plugin.v1.PauseResponse
-	(*AbortRequest)(nil),     // 19: host.plugin.v1.AbortRequest
-	(*AbortResponse)(nil),    // 20: host.plugin.v1.AbortResponse
-	(*DrainRequest)(nil),     // 21: host.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),    // 22: host.plugin.v1.DrainResponse
-	(*Frame)(nil),            // 23: host.plugin.v1.Frame
-	(*Event)(nil),            // 24: host.plugin.v1.Event
-	(*Emit)(nil),             // 25: host.plugin.v1.Emit
-	(*Accept)(nil),           // 26: host.plugin.v1.Accept
-	(*Deliver)(nil),          // 27: host.plugin.v1.Deliver
-	(*Settle)(nil),           // 28: host.plugin.v1.Settle
-	(*Error)(nil),            // 29: host.plugin.v1.Error
-	(*Credit)(nil),           // 30: host.plugin.v1.Credit
-	(*Cancel)(nil),           // 31: host.plugin.v1.Cancel
+	(Cancel_Cause)(0),        // 1: host.plugin.v1.Cancel.Cause
+	(*DescribeRequest)(nil),  // 2: host.plugin.v1.DescribeRequest
+	(*Manifest)(nil),         // 3: host.plugin.v1.Manifest
+	(*EventType)(nil),        // 4: host.plugin.v1.EventType
+	(*ActionType)(nil),       // 5: host.plugin.v1.ActionType
+	(*Field)(nil),            // 6: host.plugin.v1.Field
+	(*Type)(nil),             // 7: host.plugin.v1.Type
+	(*Instance)(nil),         // 8: host.plugin.v1.Instance
+	(*Lease)(nil),            // 9: host.plugin.v1.Lease
+	(*VerifyRequest)(nil),    // 10: host.plugin.v1.VerifyRequest
+	(*VerifyEvent)(nil),      // 11: host.plugin.v1.VerifyEvent
+	(*Progress)(nil),         // 12: host.plugin.v1.Progress
+	(*Diagnostic)(nil),       // 13: host.plugin.v1.Diagnostic
+	(*PrepareRequest)(nil),   // 14: host.plugin.v1.PrepareRequest
+	(*PrepareResponse)(nil),  // 15: host.plugin.v1.PrepareResponse
+	(*CommitRequest)(nil),    // 16: host.plugin.v1.CommitRequest
+	(*CommitResponse)(nil),   // 17: host.plugin.v1.CommitResponse
+	(*PauseRequest)(nil),     // 18: host.plugin.v1.PauseRequest
+	(*PauseResponse)(nil),    // 19: host.plugin.v1.PauseResponse
+	(*AbortRequest)(nil),     // 20: host.plugin.v1.AbortRequest
+	(*AbortResponse)(nil),    // 21: host.plugin.v1.AbortResponse
+	(*DrainRequest)(nil),     // 22: host.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),    // 23: host.plugin.v1.DrainResponse
+	(*Frame)(nil),            // 24: host.plugin.v1.Frame
+	(*Event)(nil),            // 25: host.plugin.v1.Event
+	(*Emit)(nil),             // 26: host.plugin.v1.Emit
+	(*Accept)(nil),           // 27: host.plugin.v1.Accept
+	(*Deliver)(nil),          // 28: host.plugin.v1.Deliver
+	(*Settle)(nil),           // 29: host.plugin.v1.Settle
+	(*Error)(nil),            // 30: host.plugin.v1.Error
+	(*Credit)(nil),           // 31: host.plugin.v1.Credit
+	(*Cancel)(nil),           // 32: host.plugin.v1.Cancel
+	(*Detach)(nil),           // 33: host.plugin.v1.Detach
+	(*Withdraw)(nil),         // 34: host.plugin.v1.Withdraw
 }
 var file_plugin_proto_depIdxs = []int32{
-	5,  // 0: host.plugin.v1.Manifest.config:type_name -> host.plugin.v1.Field
-	3,  // 1: host.plugin.v1.Manifest.events:type_name -> host.plugin.v1.EventType
-	4,  // 2: host.plugin.v1.Manifest.actions:type_name -> host.plugin.v1.ActionType
-	6,  // 3: host.plugin.v1.EventType.data:type_name -> host.plugin.v1.Type
-	6,  // 4: host.plugin.v1.ActionType.input:type_name -> host.plugin.v1.Type
-	6,  // 5: host.plugin.v1.ActionType.output:type_name -> host.plugin.v1.Type
-	6,  // 6: host.plugin.v1.Field.type:type_name -> host.plugin.v1.Type
-	6,  // 7: host.plugin.v1.Type.elem:type_name -> host.plugin.v1.Type
-	5,  // 8: host.plugin.v1.Type.fields:type_name -> host.plugin.v1.Field
-	8,  // 9: host.plugin.v1.Instance.leases:type_name -> host.plugin.v1.Lease
-	7,  // 10: host.plugin.v1.VerifyRequest.instance:type_name -> host.plugin.v1.Instance
-	11, // 11: host.plugin.v1.VerifyEvent.progress:type_name -> host.plugin.v1.Progress
-	12, // 12: host.plugin.v1.VerifyEvent.diagnostic:type_name -> host.plugin.v1.Diagnostic
+	6,  // 0: host.plugin.v1.Manifest.config:type_name -> host.plugin.v1.Field
+	4,  // 1: host.plugin.v1.Manifest.events:type_name -> host.plugin.v1.EventType
+	5,  // 2: host.plugin.v1.Manifest.actions:type_name -> host.plugin.v1.ActionType
+	7,  // 3: host.plugin.v1.EventType.data:type_name -> host.plugin.v1.Type
+	7,  // 4: host.plugin.v1.ActionType.input:type_name -> host.plugin.v1.Type
+	7,  // 5: host.plugin.v1.ActionType.output:type_name -> host.plugin.v1.Type
+	7,  // 6: host.plugin.v1.Field.type:type_name -> host.plugin.v1.Type
+	7,  // 7: host.plugin.v1.Type.elem:type_name -> host.plugin.v1.Type
+	6,  // 8: host.plugin.v1.Type.fields:type_name -> host.plugin.v1.Field
+	9,  // 9: host.plugin.v1.Instance.leases:type_name -> host.plugin.v1.Lease
+	8,  // 10: host.plugin.v1.VerifyRequest.instance:type_name -> host.plugin.v1.Instance
+	12, // 11: host.plugin.v1.VerifyEvent.progress:type_name -> host.plugin.v1.Progress
+	13, // 12: host.plugin.v1.VerifyEvent.diagnostic:type_name -> host.plugin.v1.Diagnostic
 	0,  // 13: host.plugin.v1.Diagnostic.severity:type_name -> host.plugin.v1.Diagnostic.Severity
-	7,  // 14: host.plugin.v1.PrepareRequest.instance:type_name -> host.plugin.v1.Instance
-	12, // 15: host.plugin.v1.PrepareResponse.diagnostics:type_name -> host.plugin.v1.Diagnostic
-	25, // 16: host.plugin.v1.Frame.emit:type_name -> host.plugin.v1.Emit
-	26, // 17: host.plugin.v1.Frame.accept:type_name -> host.plugin.v1.Accept
-	27, // 18: host.plugin.v1.Frame.deliver:type_name -> host.plugin.v1.Deliver
-	28, // 19: host.plugin.v1.Frame.settle:type_name -> host.plugin.v1.Settle
-	30, // 20: host.plugin.v1.Frame.credit:type_name -> host.plugin.v1.Credit
-	31, // 21: host.plugin.v1.Frame.cancel:type_name -> host.plugin.v1.Cancel
-	24, // 22: host.plugin.v1.Emit.event:type_name -> host.plugin.v1.Event
-	24, // 23: host.plugin.v1.Deliver.event:type_name -> host.plugin.v1.Event
-	29, // 24: host.plugin.v1.Settle.error:type_name -> host.plugin.v1.Error
-	1,  // 25: host.plugin.v1.Plugin.Describe:input_type -> host.plugin.v1.DescribeRequest
-	9,  // 26: host.plugin.v1.Plugin.Verify:input_type -> host.plugin.v1.VerifyRequest
-	13, // 27: host.plugin.v1.Plugin.Prepare:input_type -> host.plugin.v1.PrepareRequest
-	15, // 28: host.plugin.v1.Plugin.Commit:input_type -> host.plugin.v1.CommitRequest
-	19, // 29: host.plugin.v1.Plugin.Abort:input_type -> host.plugin.v1.AbortRequest
-	17, // 30: host.plugin.v1.Plugin.Pause:input_type -> host.plugin.v1.PauseRequest
-	21, // 31: host.plugin.v1.Plugin.Drain:input_type -> host.plugin.v1.DrainRequest
-	2,  // 32: host.plugin.v1.Plugin.Describe:output_type -> host.plugin.v1.Manifest
-	10, // 33: host.plugin.v1.Plugin.Verify:output_type -> host.plugin.v1.VerifyEvent
-	14, // 34: host.plugin.v1.Plugin.Prepare:output_type -> host.plugin.v1.PrepareResponse
-	16, // 35: host.plugin.v1.Plugin.Commit:output_type -> host.plugin.v1.CommitResponse
-	20, // 36: host.plugin.v1.Plugin.Abort:output_type -> host.plugin.v1.AbortResponse
-	18, // 37: host.plugin.v1.Plugin.Pause:output_type -> host.plugin.v1.PauseResponse
-	22, // 38: host.plugin.v1.Plugin.Drain:output_type -> host.plugin.v1.DrainResponse
-	32, // [32:39] is the sub-list for method output_type
-	25, // [25:32] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	8,  // 14: host.plugin.v1.PrepareRequest.instance:type_name -> host.plugin.v1.Instance
+	13, // 15: host.plugin.v1.PrepareResponse.diagnostics:type_name -> host.plugin.v1.Diagnostic
+	26, // 16: host.plugin.v1.Frame.emit:type_name -> host.plugin.v1.Emit
+	27, // 17: host.plugin.v1.Frame.accept:type_name -> host.plugin.v1.Accept
+	28, // 18: host.plugin.v1.Frame.deliver:type_name -> host.plugin.v1.Deliver
+	29, // 19: host.plugin.v1.Frame.settle:type_name -> host.plugin.v1.Settle
+	31, // 20: host.plugin.v1.Frame.credit:type_name -> host.plugin.v1.Credit
+	32, // 21: host.plugin.v1.Frame.cancel:type_name -> host.plugin.v1.Cancel
+	33, // 22: host.plugin.v1.Frame.detach:type_name -> host.plugin.v1.Detach
+	34, // 23: host.plugin.v1.Frame.withdraw:type_name -> host.plugin.v1.Withdraw
+	25, // 24: host.plugin.v1.Emit.event:type_name -> host.plugin.v1.Event
+	25, // 25: host.plugin.v1.Deliver.event:type_name -> host.plugin.v1.Event
+	30, // 26: host.plugin.v1.Settle.error:type_name -> host.plugin.v1.Error
+	1,  // 27: host.plugin.v1.Cancel.cause:type_name -> host.plugin.v1.Cancel.Cause
+	2,  // 28: host.plugin.v1.Plugin.Describe:input_type -> host.plugin.v1.DescribeRequest
+	10, // 29: host.plugin.v1.Plugin.Verify:input_type -> host.plugin.v1.VerifyRequest
+	14, // 30: host.plugin.v1.Plugin.Prepare:input_type -> host.plugin.v1.PrepareRequest
+	16, // 31: host.plugin.v1.Plugin.Commit:input_type -> host.plugin.v1.CommitRequest
+	20, // 32: host.plugin.v1.Plugin.Abort:input_type -> host.plugin.v1.AbortRequest
+	18, // 33: host.plugin.v1.Plugin.Pause:input_type -> host.plugin.v1.PauseRequest
+	22, // 34: host.plugin.v1.Plugin.Drain:input_type -> host.plugin.v1.DrainRequest
+	3,  // 35: host.plugin.v1.Plugin.Describe:output_type -> host.plugin.v1.Manifest
+	11, // 36: host.plugin.v1.Plugin.Verify:output_type -> host.plugin.v1.VerifyEvent
+	15, // 37: host.plugin.v1.Plugin.Prepare:output_type -> host.plugin.v1.PrepareResponse
+	17, // 38: host.plugin.v1.Plugin.Commit:output_type -> host.plugin.v1.CommitResponse
+	21, // 39: host.plugin.v1.Plugin.Abort:output_type -> host.plugin.v1.AbortResponse
+	19, // 40: host.plugin.v1.Plugin.Pause:output_type -> host.plugin.v1.PauseResponse
+	23, // 41: host.plugin.v1.Plugin.Drain:output_type -> host.plugin.v1.DrainResponse
+	35, // [35:42] is the sub-list for method output_type
+	28, // [28:35] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -2291,8 +2530,8 @@ func file_plugin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   31,
+			NumEnums:      2,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
