@@ -25,6 +25,8 @@ const (
 	Dropped      Step = "dropped"       // by drop_oldest, with Err
 	Resolved     Step = "resolved"      // the promise
 	Rejected     Step = "rejected"      // the promise, with Err
+	Detached     Step = "detached"      // a delivery waits for whoever has its token
+	Refused      Step = "refused"       // an attempt to act as somebody else (Err)
 	Missed       Step = "missed"        // not of an event: Attempt entries came too fast for this reader
 )
 
@@ -37,8 +39,12 @@ type Entry struct {
 	Type     string        `json:"type"`
 	Subject  string        `json:"subject,omitempty"`
 	Route    string        `json:"route,omitempty"`
-	Instance string        `json:"instance,omitempty"` // the target's address
+	Instance string        `json:"instance,omitempty"` // the target's address; with Emitted the source's, with Refused who tried
 	Attempt  uint32        `json:"attempt,omitempty"`
 	Elapsed  time.Duration `json:"elapsed_ns,omitempty"` // since the event was emitted
 	Err      *wire.Error   `json:"error,omitempty"`
+
+	Correlation wire.ID `json:"correlation,omitzero"` // with Emitted: the first event of the story
+	Causation   wire.ID `json:"causation,omitzero"`   // with Emitted: the event that led to this one
+	Detail      string  `json:"detail,omitempty"`     // with NotMatched: which clause of when was false
 }

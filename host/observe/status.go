@@ -87,6 +87,14 @@ type Counts struct {
 	Late     uint64 `json:"late"` // settles that came too late, or twice
 }
 
+// Reason says how many of a ledger ended without success for one reason: the
+// word that their errors have for machines, or their code.
+type Reason struct {
+	Ending string `json:"ending"` // rejected, dead or dropped
+	Reason string `json:"reason"` // queue_full, deadline_exceeded, crashed, …
+	Count  uint64 `json:"count"`
+}
+
 // Draining is an old instance that finishes its work.
 type Draining struct {
 	Address    string    `json:"address"`

@@ -19,7 +19,7 @@ func (r *Router) check() error {
 			fault("%s: the ledger does not balance: %+v", what, c)
 		}
 	}
-	balance("events", r.book.Counts)
+	balance("events", r.events.Book.Counts)
 	if len(r.dirty) > 0 || len(r.later) > 0 {
 		fault("%d targets and %d calls were left undone", len(r.dirty), len(r.later))
 	}
@@ -46,7 +46,7 @@ func (r *Router) check() error {
 				if n.Of.state != queued || n.Of.route != rt {
 					fault("%s: a delivery in state %d waits", rt.name, n.Of.state)
 				}
-				if n.Of.ev.deadline != 0 && !n.Of.alarm.Set() {
+				if n.Of.ev.Until != 0 && !n.Of.alarm.Set() {
 					fault("%s: a waiting delivery has forgotten its deadline", rt.name)
 				}
 			}
@@ -102,22 +102,22 @@ func (r *Router) check() error {
 	}
 	pending, parkedEvents := 0, map[*Source]int{}
 	for ev, n := range events {
-		if ev.open != n {
-			fault("event %s: %d deliveries open, %d counted", ev.ID, n, ev.open)
+		if ev.Open != n {
+			fault("event %s: %d deliveries open, %d counted", ev.ID, n, ev.Open)
 		}
-		if !ev.settled && ev.accepted && !ev.letter {
+		if !ev.Settled && ev.Accepted && !ev.Letter {
 			pending++
 		}
-		if ev.waited && !ev.accepted {
-			parkedEvents[ev.src]++
+		if ev.Waited && !ev.Accepted {
+			parkedEvents[ev.Src]++
 		}
 	}
-	if uint64(pending) != r.book.Pending {
-		fault("%d events are pending, %d counted", pending, r.book.Pending)
+	if uint64(pending) != r.events.Book.Pending {
+		fault("%d events are pending, %d counted", pending, r.events.Book.Pending)
 	}
 	for s, n := range parkedEvents {
-		if s.parked != n {
-			fault("source %s: %d events parked, %d counted", s.Address, n, s.parked)
+		if s.Parked != n {
+			fault("source %s: %d events parked, %d counted", s.Address, n, s.Parked)
 		}
 	}
 	return errors.Join(errs...)

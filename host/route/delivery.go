@@ -100,7 +100,7 @@ func (r *Router) finish(d *delivery, how book.Ending, value []byte, err *wire.Er
 	rt.waiting.Done(&d.Waiter)
 	r.stir(rt)
 	if taken {
-		rt.book.End(how)
+		rt.book.End(how, err)
 	}
 	step := observe.Settled
 	switch {
@@ -115,11 +115,11 @@ func (r *Router) finish(d *delivery, how book.Ending, value []byte, err *wire.Er
 	r.answered(d, value, err, now)
 	if taken {
 		r.admit(rt, now)
-	} else if ev.parked--; ev.parked == 0 {
-		r.accept(ev, now)
+	} else if ev.Parked--; ev.Parked == 0 {
+		r.events.Accept(ev, now)
 	}
 	r.open--
-	r.release(ev)
+	r.events.Release(ev)
 	if r.open == 0 {
 		close(r.idle)
 		r.idle = make(chan struct{})
@@ -139,7 +139,7 @@ func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now clock.Inst
 	if atOnce {
 		pause = 0
 	}
-	if !err.Retryable || d.used() >= max(rt.policy.Attempts, 1) || ev.deadline != 0 && now.Mono+int64(pause) >= ev.deadline {
+	if !err.Retryable || d.used() >= max(rt.policy.Attempts, 1) || ev.Until != 0 && now.Mono+int64(pause) >= ev.Until {
 		r.fail(d, err, now)
 		return
 	}
@@ -156,7 +156,7 @@ func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now cl
 	}
 	r.leave(d)
 	rt.book.Retries++
-	r.book.Retries++
+	r.events.Book.Retries++
 	r.record(observe.Retrying, d.ev, d, err, now)
 	d.state = queued
 	rt.waiting.Return(&d.Waiter, pause > 0)
@@ -164,7 +164,7 @@ func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now cl
 		r.arm(d, now.Mono+int64(pause))
 		return
 	}
-	r.arm(d, d.ev.deadline)
+	r.arm(d, d.ev.Until)
 	r.stir(rt)
 }
 
@@ -188,5 +188,5 @@ func (r *Router) expire(d *delivery, now clock.Instant) {
 	case rt.target.inbox == nil:
 		why = "was not running"
 	}
-	r.fail(d, reason.Expired(rt.target.address, why, now.Since(d.ev.born)), now)
+	r.fail(d, reason.Expired(rt.target.address, why, now.Since(d.ev.Born)), now)
 }

@@ -124,7 +124,7 @@ func (i *Inbox) Settle(s *wire.Settle) error {
 
 // late counts a settle that nobody wants and says why.
 func (i *Inbox) late(s *wire.Settle, d *delivery, rt *route) *wire.Error {
-	i.r.book.Late++
+	i.r.events.Book.Late++
 	if rt != nil {
 		rt.book.Late++
 	}

@@ -31,7 +31,7 @@ func (r *Router) Counts() (observe.Counts, []observe.Route) {
 		}
 	}
 	slices.SortFunc(routes[live:], func(a, b observe.Route) int { return strings.Compare(a.Name, b.Name) })
-	return r.book.Counts, routes
+	return r.events.Book.Counts, routes
 }
 
 func (rt *route) state() observe.Route {

@@ -26,21 +26,21 @@ func (d *delivery) remember(err *wire.Error, now clock.Instant) {
 // for order, deadline and dead letter; nobody waits for it.
 func (r *Router) deadLetter(d *delivery, err *wire.Error, now clock.Instant) {
 	ev, rt := d.ev, d.route.letters
-	e := r.newEvent(ev.src, 0, &ev.Event, now)
-	e.Deadline, e.deadline = 0, 0
-	e.letter, e.accepted = true, true
-	e.deliveries = e.one[:1]
-	l := &e.deliveries[0]
+	e := r.events.New(ev.Src, 0, &ev.Event, now)
+	e.Deadline, e.Until = 0, 0
+	e.Letter, e.Accepted = true, true
+	e.Deliveries = e.One[:1]
+	l := &e.Deliveries[0]
 	l.begin(e, rt)
 	l.hasInput = true
 	l.input, l.fault = letter.Write(&ev.Event, d.route.name, err, d.history)
-	e.open++
+	e.Open++
 	r.open++
 	r.offer(l, now)
 	if l.state == queued {
 		r.record(observe.Queued, e, l, nil, now)
 	}
-	r.release(e)
+	r.events.Release(e)
 }
 
 // lostLetter says that a dead letter could not be delivered. That is the end

@@ -139,13 +139,13 @@ func (r *Router) admit(rt *route, now clock.Instant) {
 		r.alarms.Remove(&d.alarm)
 		d.state = idle
 		ev := d.ev
-		ev.parked--
-		ev.open++ // offer may finish the delivery
+		ev.Parked--
+		ev.Open++ // offer may finish the delivery
 		r.offer(d, now)
-		r.arm(d, ev.deadline)
-		if ev.parked == 0 {
-			r.accept(ev, now)
+		r.arm(d, ev.Until)
+		if ev.Parked == 0 {
+			r.events.Accept(ev, now)
 		}
-		r.release(ev)
+		r.events.Release(ev)
 	}
 }

@@ -36,8 +36,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/observe"
-	"github.com/pluginhost/host/host/route/internal/book"
 	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/emission"
 	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/host/route/internal/match"
 	"github.com/pluginhost/host/host/route/internal/reason"
@@ -54,11 +54,9 @@ type Options struct {
 // Router carries events.
 type Router struct {
 	node  string
-	rec   *observe.Recorder
 	log   hclog.Logger
 	clock clock.Clock
 	table atomic.Pointer[match.Table[route]]
-	free  sync.Pool     // of *event
 	wake  chan struct{} // to Run: there is an earlier deadline
 
 	mu      sync.Mutex // see the package comment
@@ -74,9 +72,8 @@ type Router struct {
 	later   []func()      // to be done without the lock
 	open    int           // deliveries not finished, parked ones included
 	idle    chan struct{} // closed, and replaced, when open becomes 0
-	book    book.Book     // of events
-	deliver wire.Deliver  // what is being sent: one at a time
-	settle  wire.Settle
+	events  *emission.Register[delivery, match.Cache[route]]
+	deliver wire.Deliver // what is being sent: one at a time
 }
 
 // New returns a router without routes.
@@ -85,11 +82,11 @@ func New(o Options) *Router {
 		o.Log = hclog.NewNullLogger()
 	}
 	r := &Router{
-		node: o.Node, rec: o.Recorder, log: o.Log, clock: clock.New(),
-		wake: make(chan struct{}, 1), idle: make(chan struct{}),
+		node: o.Node, log: o.Log, clock: clock.New(),
+		events: emission.NewRegister[delivery, match.Cache[route]](o.Recorder),
+		wake:   make(chan struct{}, 1), idle: make(chan struct{}),
 		targets: map[string]*target{}, inboxes: map[*Inbox]struct{}{},
 	}
-	r.free.New = func() any { return new(event) }
 	r.table.Store(match.NewTable[route](nil, nil))
 	return r
 }

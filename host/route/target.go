@@ -88,11 +88,11 @@ func (r *Router) dispatch(now clock.Instant) {
 // handOut begins an attempt of a delivery at an instance.
 func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 	rt, ev := d.route, d.ev
-	if ev.deadline != 0 && ev.deadline <= now.Mono {
+	if ev.Until != 0 && ev.Until <= now.Mono {
 		r.expire(d, now)
 		return
 	}
-	ev.open++ // the delivery may be finished below
+	ev.Open++ // the delivery may be finished below
 	r.leave(d)
 	if d.home != i {
 		if d.home != nil {
@@ -125,13 +125,13 @@ func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 		i.broken = true // its Close will come and give up what is in flight
 	}
 	r.admit(rt, now)
-	r.release(ev)
+	r.events.Release(ev)
 }
 
 // limit sets until when the current attempt may be settled: the route's
 // timeout, or the event's deadline when that comes first.
 func (r *Router) limit(d *delivery, now clock.Instant) {
-	rt, deadline := d.route, d.ev.deadline
+	rt, deadline := d.route, d.ev.Until
 	d.due = deadline
 	if t := int64(rt.policy.Timeout); t > 0 && (deadline == 0 || now.Mono+t <= deadline) {
 		d.due = now.Mono + t

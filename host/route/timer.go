@@ -47,7 +47,7 @@ func (r *Router) tick() (time.Duration, bool) {
 			r.timeout(d, now)
 		case d.Resting():
 			d.route.waiting.Wake(&d.Waiter)
-			r.arm(d, d.ev.deadline)
+			r.arm(d, d.ev.Until)
 			r.stir(d.route)
 		default:
 			r.expire(d, now)

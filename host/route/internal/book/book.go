@@ -2,7 +2,13 @@
 // pending until it ends, in one column, once.
 package book
 
-import "github.com/pluginhost/host/host/observe"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/sdk/wire"
+)
 
 // Ending is a column in which something ends.
 type Ending uint8
@@ -15,8 +21,23 @@ const (
 	Dropped         // to make room
 )
 
-// Book is a ledger that always balances.
-type Book struct{ observe.Counts }
+var columns = [...]string{"resolved", "rejected", "dead", "dropped"}
+
+// reasons bounds how many reasons a ledger tells apart: a plugin may give its
+// own. All others count as other.
+const reasons = 32
+
+// Book is a ledger that always balances. Each end without success has a
+// reason: the word that its error has for machines, or its code.
+type Book struct {
+	observe.Counts
+	why map[entry]uint64
+}
+
+type entry struct {
+	how    Ending
+	reason string
+}
 
 // Take enters something as accepted and pending.
 func (b *Book) Take() {
@@ -24,12 +45,14 @@ func (b *Book) Take() {
 	b.Pending++
 }
 
-// End moves something that is pending to its column.
-func (b *Book) End(how Ending) {
+// End moves something that is pending to its column. err is why, when that is
+// not Resolved.
+func (b *Book) End(how Ending, err *wire.Error) {
 	b.Pending--
 	switch how {
 	case Resolved:
 		b.Resolved++
+		return
 	case Rejected:
 		b.Rejected++
 	case Dead:
@@ -37,4 +60,27 @@ func (b *Book) End(how Ending) {
 	case Dropped:
 		b.Dropped++
 	}
+	e := entry{how, "unknown"}
+	if err != nil {
+		e.reason = cmp.Or(err.Reason, err.Code.String())
+	}
+	if b.why == nil {
+		b.why = map[entry]uint64{}
+	}
+	if _, known := b.why[e]; !known && len(b.why) >= reasons {
+		e.reason = "other"
+	}
+	b.why[e]++
+}
+
+// Reasons lists what ended without success and why, most first.
+func (b *Book) Reasons() []observe.Reason {
+	var all []observe.Reason
+	for e, n := range b.why {
+		all = append(all, observe.Reason{Ending: columns[e.how], Reason: e.reason, Count: n})
+	}
+	slices.SortFunc(all, func(x, y observe.Reason) int {
+		return cmp.Or(cmp.Compare(y.Count, x.Count), cmp.Compare(x.Ending, y.Ending), cmp.Compare(x.Reason, y.Reason))
+	})
+	return all
 }

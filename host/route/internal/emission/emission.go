@@ -1,0 +1,198 @@
+// Package emission holds events on their way with their promises: an event is
+// accepted, its promise is settled once, and the emitter is told. What becomes
+// of its deliveries is the router's; D is a delivery as the router keeps it,
+// and C what the router remembers of a source. Everything but New is called
+// under the router's lock.
+package emission
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/book"
+	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/reason"
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// kept is the largest data buffer, in bytes, that waits with its event to be
+// used again.
+const kept = 8 << 10
+
+// Event is an event on its way, with its promise. Before the router takes its
+// lock it belongs to the goroutine that emits, then the lock guards it.
+type Event[D, C any] struct {
+	wire.Event
+	Src        *Source[D, C]
+	Promise    uint64 // the emitter's number of the promise
+	Born       int64  // mono
+	Until      int64  // its deadline: mono, 0 for none
+	Open       int    // deliveries not finished, and one while Emit works on it
+	Awaiting   int    // deliveries that the promise waits for
+	Parked     int    // deliveries for which a queue has no room: not accepted while there are any
+	Waited     bool   // it was parked, and counts in its source's window until accepted
+	Accepted   bool
+	Settled    bool
+	Letter     bool // carries a dead letter or a replay: nobody waits and the ledger of events does not know it
+	Value      []byte
+	Deliveries []D // one per matching route, in config order
+	One        [1]D
+	Oversize   int    // bytes of data that are too many, and were not copied
+	buf        []byte // holds Data
+	next       *Event[D, C]
+	indexed    bool // in its source's index
+}
+
+// Register makes events and keeps their ledger.
+type Register[D, C any] struct {
+	Book   book.Book
+	rec    *observe.Recorder
+	free   sync.Pool // of *Event
+	settle wire.Settle
+}
+
+// NewRegister returns a register. A nil recorder records nothing.
+func NewRegister[D, C any](rec *observe.Recorder) *Register[D, C] {
+	r := &Register[D, C]{rec: rec}
+	r.free.New = func() any { return new(Event[D, C]) }
+	return r
+}
+
+// New copies an event. Type and source are for the caller to set.
+func (r *Register[D, C]) New(s *Source[D, C], promise uint64, e *wire.Event, now clock.Instant) *Event[D, C] {
+	ev := r.free.Get().(*Event[D, C])
+	ev.Event = *e
+	if len(e.Data) > wire.MaxEvent {
+		ev.Oversize = len(e.Data)
+	} else {
+		ev.buf = append(ev.buf[:0], e.Data...)
+	}
+	ev.Data = ev.buf
+	ev.Src, ev.Promise, ev.Born, ev.Open = s, promise, now.Mono, 1
+	if ev.ID.IsZero() {
+		ev.ID = wire.NewID()
+	}
+	if ev.Correlation.IsZero() {
+		ev.Correlation = ev.ID
+	}
+	if ev.Time == 0 {
+		ev.Time = now.Wall.UnixNano()
+	}
+	if ev.Deadline != 0 {
+		ev.Until = now.OnClock(ev.Deadline)
+	}
+	return ev
+}
+
+// Release lets go of an event once; the last one frees it.
+func (r *Register[D, C]) Release(ev *Event[D, C]) {
+	ev.Open--
+	if ev.Open > 0 {
+		return
+	}
+	buf := ev.buf
+	if cap(buf) > kept {
+		buf = nil
+	}
+	*ev = Event[D, C]{buf: buf}
+	r.free.Put(ev)
+}
+
+// Accept says that every matching route has taken the event. With nothing to
+// wait for that settles the promise.
+func (r *Register[D, C]) Accept(ev *Event[D, C], now clock.Instant) {
+	ev.Accepted = true
+	if ev.Waited {
+		ev.Src.Parked--
+	}
+	if ev.Settled || ev.Letter {
+		return
+	}
+	r.Book.Take()
+	if ev.Src.Replier != nil {
+		_ = ev.Src.Replier.Accept(ev.Promise)
+	}
+	if ev.Awaiting == 0 {
+		r.Settle(ev, ev.Value, nil, now)
+	}
+}
+
+// Settle settles the promise, unless it is settled.
+func (r *Register[D, C]) Settle(ev *Event[D, C], value []byte, err *wire.Error, now clock.Instant) {
+	if ev.Settled || ev.Letter {
+		return
+	}
+	ev.Settled = true
+	if ev.indexed {
+		ev.Src.remove(ev)
+	}
+	if !ev.Accepted {
+		r.Book.Take()
+	}
+	how, step := book.Resolved, observe.Resolved
+	if err != nil {
+		how, step = book.Rejected, observe.Rejected
+	}
+	r.Book.End(how, err)
+	r.Record(step, ev, At{}, err, now)
+	r.Reply(ev.Src, ev.Promise, value, err)
+}
+
+// Reply tells an emitter how a promise settled. What is too large for its lane
+// is answered with an error: an emitter that hears nothing waits for ever.
+func (r *Register[D, C]) Reply(s *Source[D, C], promise uint64, value []byte, err *wire.Error) {
+	if s.Replier == nil {
+		return
+	}
+	r.settle = wire.Settle{Ref: promise, Value: value, Err: err}
+	if e := s.Replier.Settle(&r.settle); errors.Is(e, wire.ErrTooLarge) {
+		r.settle = wire.Settle{Ref: promise, Err: reason.LostOutcome(e)}
+		_ = s.Replier.Settle(&r.settle)
+	}
+	r.settle = wire.Settle{}
+}
+
+// Answered notes that a delivery that the promise waits for was finished.
+// first is for the one that gives the value.
+func (r *Register[D, C]) Answered(ev *Event[D, C], first bool, value []byte, err *wire.Error, now clock.Instant) {
+	ev.Awaiting--
+	switch {
+	case err != nil:
+		r.Settle(ev, nil, err, now)
+	case ev.Awaiting == 0 && ev.Accepted:
+		if !first {
+			value = ev.Value
+		}
+		r.Settle(ev, value, nil, now)
+	case first && !ev.Settled:
+		ev.Value = bytes.Clone(value)
+	}
+}
+
+// At is where in the life of an event a step happens.
+type At struct {
+	Route    string
+	Instance string
+	Attempt  uint32
+	Detail   string
+}
+
+// Record stores a step in the life of an event.
+func (r *Register[D, C]) Record(step observe.Step, ev *Event[D, C], at At, err *wire.Error, now clock.Instant) {
+	if r.rec == nil {
+		return
+	}
+	e := observe.Entry{Time: now.Wall, Step: step, Event: ev.ID, Type: ev.Type, Subject: ev.Subject,
+		Route: at.Route, Instance: at.Instance, Attempt: at.Attempt, Detail: at.Detail, Err: err}
+	if step == observe.Emitted {
+		e.Correlation, e.Causation, e.Instance = ev.Correlation, ev.Causation, ev.Src.Address
+	} else {
+		e.Elapsed = now.Since(ev.Born)
+	}
+	r.rec.Record(&e)
+}
+
+// Records reports whether steps are recorded at all.
+func (r *Register[D, C]) Records() bool { return r.rec != nil }
