@@ -89,7 +89,8 @@ func (s *naiveServer) Call(ctx context.Context, in []byte) ([]byte, error) {
 	}
 	defer func() { _ = conn.Close() }()
 	host := &naiveClient{conn: conn}
-	r, err := drive(o.Order, func(data []byte) error {
+	data := payload(o.Order.Size)
+	r, err := drive(o.Order, func(int) error {
 		_, err := host.Call(ctx, data)
 		return err
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -13,23 +14,53 @@ import (
 var (
 	started = sdk.Event[order]("started", "The measurement begins; sent by hand.")
 	sent    = sdk.Event[[]byte]("sent", "One event to be measured.")
-	run     = sdk.Action[order, outcome]("run", "Emits sent for a while and returns what was measured.")
+	judge   = sdk.Event[[]byte]("judged", "One event for a route with a when.")
+	many    = manyEvents(250) // a manifest has at most 256
+	run     = sdk.Action[order, outcome]("run", "Emits events for a while and returns what was measured.")
 	take    = sdk.Action[[]byte, []byte]("take", "Answers an event.")
 )
 
 // answer is what a handler of an event resolves it with.
 var answer = []byte(`{"ok":true}`)
 
+// wide is how many instances of this plugin make 1,000 types of events.
+const wide = 4
+
+func manyEvents(n int) []*sdk.EventType[[]byte] {
+	all := make([]*sdk.EventType[[]byte], n)
+	for i := range all {
+		all[i] = sdk.Event[[]byte](fmt.Sprintf("sent_%03d", i), "One of many types.")
+	}
+	return all
+}
+
 // servePlugin is the plugin of the daemon.
 func servePlugin() {
+	events := sdk.Events{started, sent, judge}
+	for _, e := range many {
+		events = append(events, e)
+	}
+	var envs []*sdk.Env // of the instances in this process, before any event
 	sdk.Serve(sdk.Plugin[struct{}]{
 		Name: "bench", Version: "1.0.0", Doc: "Measures events.",
-		Events: sdk.Events{started, sent}, Actions: sdk.Actions{run, take},
+		Events: events, Actions: sdk.Actions{run, take},
 		New: func(_ context.Context, _ struct{}, env *sdk.Env) (*sdk.Instance, error) {
+			envs = append(envs, env)
 			return &sdk.Instance{Credit: 1024, Handlers: sdk.Handlers{
 				run.Handle(func(ctx context.Context, o order) (outcome, error) {
-					return drive(o, func(data []byte) error {
-						_, err := sent.Emit(ctx, env, data).Wait(ctx)
+					data := payload(o.Size)
+					next := func(int) (*sdk.EventType[[]byte], *sdk.Env) { return sent, env }
+					switch o.Event {
+					case "judged":
+						data, next = document(o.Size), func(int) (*sdk.EventType[[]byte], *sdk.Env) { return judge, env }
+					case "many":
+						next = func(n int) (*sdk.EventType[[]byte], *sdk.Env) {
+							return many[n/len(envs)%len(many)], envs[n%len(envs)]
+						}
+					}
+					return drive(o, func(n int) error {
+						event, env := next(n)
+						_, err := event.Emit(ctx, env, data).Wait(ctx)
 						return err
 					})
 				}),
@@ -39,11 +70,10 @@ func servePlugin() {
 	})
 }
 
-// drive keeps the window full for a while: each of its goroutines waits for the
-// promise of one event, then sends the next. Both naive and host are driven by
-// it.
-func drive(o order, send func(data []byte) error) (outcome, error) {
-	data := payload(o.Size)
+// drive keeps the window full for a while, or for a number of events: each of
+// its goroutines waits for the promise of one event, then sends the next. Both
+// naive and host are driven by it.
+func drive(o order, send func(n int) error) (outcome, error) {
 	var (
 		mu     sync.Mutex
 		failed error
@@ -52,12 +82,16 @@ func drive(o order, send func(data []byte) error) (outcome, error) {
 		wait   sync.WaitGroup
 	)
 	start := time.Now()
-	for range o.Window {
+	for g := range o.Window {
 		wait.Go(func() {
 			var mine []time.Duration
 			n := 0
-			for begin := start; time.Since(start) < o.For; n++ {
-				if err := send(data); err != nil {
+			quota := o.Events / o.Window
+			if g < o.Events%o.Window {
+				quota++
+			}
+			for begin := start; o.Events == 0 && time.Since(start) < o.For || n < quota; n++ {
+				if err := send(g + n*o.Window); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					failed = err
@@ -85,6 +119,15 @@ func payload(size int) []byte {
 		return []byte("0")
 	}
 	return slices.Concat([]byte{'"'}, bytes.Repeat([]byte{'x'}, size-2), []byte{'"'})
+}
+
+// document is a JSON object of a size in bytes, whose fields are read by a when:
+// one in the middle, one at its end.
+func document(size int) []byte {
+	head := `{"id":"o-48151623","customer":{"name":"Ada Lovelace","mail":"ada@example.org","since":1842},` +
+		`"items":[{"sku":"A-1","count":2,"price":12.5},{"sku":"B-77","count":1,"price":99.95}],"region":"eu","note":"`
+	tail := `","currency":"EUR","total":124.95}`
+	return slices.Concat([]byte(head), bytes.Repeat([]byte{'x'}, max(size-len(head)-len(tail), 0)), []byte(tail))
 }
 
 func p50(times []time.Duration) time.Duration {

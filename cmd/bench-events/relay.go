@@ -173,7 +173,7 @@ func relayDrive(lane *wire.Lane, settled <-chan uint64, ended <-chan error, o or
 			times = append(times, now.Sub(begin))
 			begin = now
 		}
-		if now.Sub(start) >= o.For {
+		if o.Events == 0 && now.Sub(start) >= o.For || o.Events > 0 && events > o.Events-o.Window {
 			flying--
 			continue
 		}

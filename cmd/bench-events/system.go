@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,8 +27,6 @@ type system struct {
 	out  *bufio.Reader
 	run  func(ctx context.Context, o order) (outcome, error)
 	dir  string // to remove
-
-	eps, p50, cpu []float64 // one of each a round
 }
 
 // startRole starts a system from this executable. Orders go to its standard
@@ -63,8 +60,8 @@ func (s *system) startRole(ctx context.Context, role string) error {
 	return s.cmd.Start()
 }
 
-// config has each instance in a process of its own, as the other systems have.
-const config = `
+// instances are each in a process of its own, as those of the other systems.
+const instances = `
 plugin "bench" "source" {
   process { isolation = "instance" }
 }
@@ -79,14 +76,44 @@ route "start" {
     attempts = 1
   }
 }
-route "events" {
+`
+
+// config is what most is measured with.
+const config = instances + events + `route "judged" {
+  from = bench.source.judged
+  to   = bench.sink.take
+  when = event.data.region == "eu" && event.data.total > 100
+}
+`
+
+// events is the route of what is passed on as it is.
+const events = `route "events" {
   from = bench.source.sent
   to   = bench.sink.take
 }
 `
 
+// wideConfig has a route for each of 1,000 types: four instances that share the
+// source's process emit 250 each.
+func wideConfig() string {
+	var b strings.Builder
+	b.WriteString(strings.ReplaceAll(instances, `"source" {
+  process { isolation = "instance" }`, `"source" {`))
+	for i := range wide {
+		name := "source"
+		if i > 0 {
+			name += strconv.Itoa(i)
+			fmt.Fprintf(&b, "plugin \"bench\" \"%s\" {}\n", name)
+		}
+		for n := range many {
+			fmt.Fprintf(&b, "route \"many_%d_%03d\" {\n  from = bench.%s.sent_%03d\n  to   = bench.sink.take\n}\n", i, n, name, n)
+		}
+	}
+	return b.String()
+}
+
 // startDaemon starts the daemon, with this executable as its only plugin.
-func (s *system) startDaemon(ctx context.Context, host string) error {
+func (s *system) startDaemon(ctx context.Context, host, config string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -152,7 +179,11 @@ func (s *system) measure(ctx context.Context, o order) (outcome, time.Duration, 
 	if err != nil {
 		return outcome{}, 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, o.For+patience)
+	limit := o.For + patience
+	if o.Events > 0 {
+		limit = 10 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := s.run(ctx, o)
 	if err == nil && r.Events == 0 {
@@ -183,48 +214,51 @@ func (s *system) stop() {
 
 // cpu is the processor time that a process and its descendants have taken.
 func cpu(root int) (time.Duration, error) {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	var sum int64
+	err := family(root, func(stat []string) {
+		user, _ := strconv.ParseInt(stat[11], 10, 64)
+		system, _ := strconv.ParseInt(stat[12], 10, 64)
+		sum += user + system
+	})
+	return time.Duration(sum) * (time.Second / 100), err // USER_HZ is 100 on Linux
+}
+
+// memory is what the system's processes have resident, in MB.
+func (s *system) memory() (float64, error) {
+	var pages int64
+	err := family(s.cmd.Process.Pid, func(stat []string) {
+		n, _ := strconv.ParseInt(stat[21], 10, 64)
+		pages += n
+	})
+	return float64(pages) * float64(os.Getpagesize()) / 1e6, err
+}
+
+// family calls f for a process and each of its descendants, with the fields of
+// /proc/PID/stat that follow the name.
+func family(root int, f func(stat []string)) error {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
-		return 0, err
+		return err
 	}
-	type proc struct {
-		parent int
-		ticks  int64
-	}
-	all := map[int]proc{}
-	for _, path := range stats {
+	all := map[int][]string{}
+	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
 			continue // it has ended
 		}
 		pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		parent, _ := strconv.Atoi(f[1])
-		user, _ := strconv.ParseInt(f[11], 10, 64)
-		system, _ := strconv.ParseInt(f[12], 10, 64)
-		all[pid] = proc{parent, user + system}
+		all[pid] = strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	}
-	if _, ok := all[root]; !ok {
-		return 0, fmt.Errorf("process %d has ended", root)
+	if all[root] == nil {
+		return fmt.Errorf("process %d has ended", root)
 	}
-	var sum int64
-	for pid, p := range all {
-		for at := pid; at > 1; at = all[at].parent {
+	for pid, stat := range all {
+		for at := pid; at > 1 && all[at] != nil; at, _ = strconv.Atoi(all[at][1]) {
 			if at == root {
-				sum += p.ticks
+				f(stat)
 				break
 			}
 		}
 	}
-	return time.Duration(sum) * (time.Second / 100), nil // USER_HZ is 100 on Linux
+	return nil
 }
-
-func median(x []float64) float64 {
-	s := slices.Sorted(slices.Values(x))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
-}
-
-func last(x []float64) float64 { return x[len(x)-1] }
