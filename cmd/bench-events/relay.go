@@ -36,6 +36,7 @@ func relay() error {
 	go func() {
 		ended <- sink.Run(context.Background(), wire.Handler{
 			Settle: func(s *wire.Settle) error { return source.Settle(s) },
+			Batch:  flush(source),
 		})
 	}()
 	go func() {
@@ -45,6 +46,7 @@ func relay() error {
 				d.Delivery, d.Attempt, d.Instance, d.Event = e.Promise, 1, 1, e.Event
 				return sink.Deliver(&d)
 			},
+			Batch: flush(sink),
 		})
 	}()
 	return <-ended // the source ends with its orders
@@ -81,7 +83,17 @@ func relayStart(role string) (lane *wire.Lane, stop func(), err error) {
 		_ = conn.Close()
 		_ = cmd.Wait() // it ends with its lane
 	}
-	return wire.NewLane(conn), stop, nil
+	lane = wire.NewLane(conn)
+	lane.Hold()
+	return lane, stop, nil
+}
+
+// flush writes what came of a frame when that is through.
+func flush(l *wire.Lane) func() error {
+	return func() error {
+		l.Flush()
+		return nil
+	}
 }
 
 func laneOf(fd int) (net.Conn, error) {
@@ -97,7 +109,9 @@ func relaySink() error {
 		return err
 	}
 	lane := wire.NewLane(conn)
+	lane.Hold()
 	return lane.Run(context.Background(), wire.Handler{
+		Batch: flush(lane),
 		Deliver: func(d *wire.Deliver) error {
 			return lane.Settle(&wire.Settle{Ref: d.Delivery, Attempt: d.Attempt, Value: answer})
 		},

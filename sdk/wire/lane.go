@@ -50,10 +50,10 @@ type ProtocolError struct{ What string }
 func (e *ProtocolError) Error() string { return e.What }
 
 // Handler takes what a lane reads, in the order of the bytes. A nil function
-// means that the peer may not send that kind: Run then fails. Pointers and the
-// byte slices in them are valid during the call only; strings and Settle.Err
-// may be kept. An error ends Run. The functions must not block: a blocked
-// reader blocks the peer.
+// means that the peer may not send that kind: Run then fails. Pointers are valid
+// during the call only, the byte slices behind them until Batch returns;
+// strings and Settle.Err may be kept. An error ends Run. The functions must not
+// block: a blocked reader blocks the peer.
 type Handler struct {
 	Emit    func(*Emit) error
 	Accept  func(promise uint64) error
@@ -64,7 +64,7 @@ type Handler struct {
 	Detach  func(promise, delivery uint64, attempt uint32) error
 	// Withdraw says that nobody waits for a promise of an instance any more.
 	Withdraw func(promise uint64, instance uint32) error
-	Batch    func() // after each frame; may be nil
+	Batch    func() error // after each frame; may be nil
 }
 
 // Lane is one end of the stream that carries events between host and a plugin
@@ -72,8 +72,12 @@ type Handler struct {
 // whenever it is free; they never wait for the peer and may be called from any
 // goroutine, also before Run. What one goroutine sends arrives in its order,
 // but for credits, which may arrive later than what was sent after them.
+//
+// Who knows when nothing follows for now saves the change to the writer: Hold
+// once, then Flush, which writes from the goroutine that calls it.
 type Lane struct {
 	conn   net.Conn
+	direct direct        // writes without waiting; owned by who set writing
 	wake   chan struct{} // to the writer; a place for one
 	ended  chan struct{} // closed when nothing is sent any more
 	unused sync.Once     // closes ended
@@ -82,6 +86,9 @@ type Lane struct {
 	pending queue
 	running bool
 	idle    bool          // the writer waits for wake
+	held    bool          // Hold was called
+	writing bool          // somebody writes frames that were taken from pending
+	left    []*frame      // taken and not written: for the writer, which then owns writing
 	closing bool          // Close was called
 	err     error         // why sending fails; nil while it works
 	room    chan struct{} // closed when there is room again; nil when nobody waits
@@ -89,7 +96,16 @@ type Lane struct {
 
 // NewLane returns a lane over conn, which it owns. Nothing starts before Run.
 func NewLane(conn net.Conn) *Lane {
-	return &Lane{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &Lane{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	l.direct.open(conn)
+	return l
+}
+
+// Hold makes what is sent from now on wait for a Flush.
+func (l *Lane) Hold() {
+	l.mu.Lock()
+	l.held = true
+	l.mu.Unlock()
 }
 
 // Run reads frames into h and writes what is sent until ctx ends (its error),
@@ -317,8 +333,10 @@ func (l *Lane) begin(size int) (*frame, error) {
 }
 
 func (l *Lane) end() {
-	wake := l.idle
-	l.idle = false
+	wake := l.idle && !l.held
+	if wake {
+		l.idle = false
+	}
 	l.mu.Unlock()
 	if wake {
 		l.ring()

@@ -121,7 +121,9 @@ func (l *Lane) read(h *Handler) error {
 			return err
 		}
 		if h.Batch != nil {
-			h.Batch()
+			if err := h.Batch(); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -2,11 +2,14 @@ package wire
 
 import (
 	"errors"
+	"net"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -14,7 +17,7 @@ const (
 	headerRoom   = 4         // bytes of the length of the largest frame
 	fullFrame    = 64 << 10  // bytes at which a frame takes no further element
 	keptFrame    = 128 << 10 // bytes of capacity up to which a frame is used again
-	keptFrames   = 8         // frames kept to be used again
+	shortWrite   = 64 << 10  // bytes up to which Flush writes by itself
 	smallElement = 2 + 3*11  // bytes of the largest accept or element of numbers
 	maxCredits   = 64        // instances whose waiting credits are summed
 )
@@ -22,11 +25,16 @@ const (
 // frame is a frame being filled.
 type frame struct {
 	b       []byte // room for the length, then the body
+	rest    []byte // of a frame that was written in part, what is left
 	counted int    // bytes counted in the queue
 }
 
-// sealed writes the length before the body and returns both.
+// sealed writes the length before the body and returns both, or what is left
+// of them.
 func (f *frame) sealed() []byte {
+	if f.rest != nil {
+		return f.rest
+	}
 	body := uint64(len(f.b) - headerRoom)
 	start := headerRoom - protowire.SizeVarint(body)
 	protowire.AppendVarint(f.b[start:start], body)
@@ -40,7 +48,7 @@ type queue struct {
 	frames  []*frame
 	bytes   int // about; those being written included
 	credits []waitingCredit
-	free    []*frame
+	free    sync.Pool // of *frame
 }
 
 type waitingCredit struct{ instance, n uint32 }
@@ -51,9 +59,7 @@ func (q *queue) frame(size int) *frame {
 	if n := len(q.frames); n > 0 && len(q.frames[n-1].b)+size <= fullFrame {
 		f = q.frames[n-1]
 	} else {
-		if n := len(q.free); n > 0 {
-			f, q.free = q.free[n-1], q.free[:n-1]
-		} else {
+		if f, _ = q.free.Get().(*frame); f == nil {
 			f = &frame{b: make([]byte, headerRoom, 4<<10)}
 		}
 		q.frames = append(q.frames, f)
@@ -104,9 +110,9 @@ func (q *queue) take(into []*frame) []*frame {
 func (q *queue) written(frames []*frame) {
 	for i, f := range frames {
 		q.bytes -= f.counted
-		if cap(f.b) <= keptFrame && len(q.free) < keptFrames {
-			f.b, f.counted = f.b[:headerRoom], 0
-			q.free = append(q.free, f)
+		if cap(f.b) <= keptFrame {
+			f.b, f.rest, f.counted = f.b[:headerRoom], nil, 0
+			q.free.Put(f)
 		}
 		frames[i] = nil
 	}
@@ -115,9 +121,9 @@ func (q *queue) written(frames []*frame) {
 // write writes what is queued until the lane fails or is closed.
 func (l *Lane) write() {
 	var frames []*frame
+	l.mu.Lock()
 	for {
-		l.mu.Lock()
-		for len(l.pending.frames) == 0 && l.err == nil && !l.closing {
+		for l.err == nil && l.left == nil && (l.writing || len(l.pending.frames) == 0 && !l.closing) {
 			l.idle = true
 			l.mu.Unlock()
 			select {
@@ -129,16 +135,21 @@ func (l *Lane) write() {
 			}
 			l.mu.Lock()
 		}
-		if l.err != nil {
+		l.idle = false
+		switch {
+		case l.err != nil:
 			l.mu.Unlock()
 			return
-		}
-		if len(l.pending.frames) == 0 {
+		case l.left != nil:
+			frames, l.left = append(frames[:0], l.left...), nil
+		case len(l.pending.frames) == 0:
 			l.mu.Unlock()
 			_ = l.conn.Close() // closing, and everything is written
 			return
+		default:
+			frames = l.pending.take(frames)
 		}
-		frames = l.pending.take(frames)
+		l.writing = true
 		l.mu.Unlock()
 
 		for _, f := range frames {
@@ -149,13 +160,106 @@ func (l *Lane) write() {
 		}
 
 		l.mu.Lock()
-		l.pending.written(frames)
-		if l.room != nil && l.pending.bytes < crowded {
-			close(l.room)
-			l.room = nil
-		}
-		l.mu.Unlock()
+		l.writing = false
+		l.written(frames)
 	}
+}
+
+// Flush writes what waits, from this goroutine and as far as the socket takes
+// it at once; the writer does the rest. It does not block.
+func (l *Lane) Flush() {
+	l.mu.Lock()
+	if len(l.pending.frames) == 0 || l.writing || l.err != nil {
+		l.mu.Unlock() // who writes looks again
+		return
+	}
+	if !l.running || !l.direct.can() || l.pending.bytes > shortWrite {
+		wake := l.idle
+		l.idle = false
+		l.mu.Unlock()
+		if wake {
+			l.ring()
+		}
+		return
+	}
+	l.writing = true
+	l.direct.frames = l.pending.take(l.direct.frames)
+	frames := l.direct.frames
+	l.mu.Unlock()
+
+	done := 0
+	for done < len(frames) && l.direct.write(frames[done]) {
+		done++
+	}
+
+	l.mu.Lock()
+	l.written(frames[:done])
+	l.writing = false
+	if done < len(frames) {
+		l.writing = true
+		l.left = append([]*frame(nil), frames[done:]...)
+	}
+	wake := l.idle && (l.left != nil || len(l.pending.frames) > 0 || l.closing)
+	if wake {
+		l.idle = false
+	}
+	l.mu.Unlock()
+	if wake {
+		l.ring()
+	}
+}
+
+// written takes back frames that were written. The lane is locked.
+func (l *Lane) written(frames []*frame) {
+	l.pending.written(frames)
+	if l.room != nil && l.pending.bytes < crowded {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+// direct writes to a connection's descriptor without waiting.
+type direct struct {
+	raw    syscall.RawConn // nil where there is none
+	frames []*frame        // being written
+	rest   []byte          // of a frame
+	call   func(fd uintptr) bool
+}
+
+func (d *direct) open(conn net.Conn) {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	d.raw = raw
+	d.call = func(fd uintptr) bool {
+		for len(d.rest) > 0 {
+			n, err := unix.Write(int(fd), d.rest)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil || n <= 0 {
+				break // full, or broken: the writer will see which
+			}
+			d.rest = d.rest[n:]
+		}
+		return true
+	}
+}
+
+func (d *direct) can() bool { return d.raw != nil }
+
+// write reports whether the whole frame was written. If not, what is left of it
+// is for the writer.
+func (d *direct) write(f *frame) bool {
+	d.rest = f.sealed()
+	err := d.raw.Write(d.call)
+	f.rest, d.rest = d.rest, nil
+	return err == nil && len(f.rest) == 0
 }
 
 // unwritable ends sending. A peer that closed its end may have left something
