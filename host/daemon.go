@@ -206,6 +206,8 @@ type replier chan *wire.Settle
 
 func (r replier) Accept(uint64) error { return nil }
 
+func (r replier) Flush() {}
+
 func (r replier) Settle(s *wire.Settle) error {
 	c := *s
 	c.Value = slices.Clone(s.Value)

@@ -27,6 +27,7 @@ type life struct {
 
 func newLife(p *launch.Process) *life {
 	l := &life{process: p, control: p.Control(), lane: wire.NewLane(p.Lane())}
+	l.lane.Hold() // the router says when
 	l.seats.Store(&map[uint32]*seat{})
 	return l
 }
@@ -116,11 +117,15 @@ func (o outlet) Cancel(delivery uint64, attempt uint32, why wire.Cause) error {
 	return o.life.lane.Cancel(uint64(o.handle)<<deliveryBits|delivery&deliveryMask, attempt, why)
 }
 
-// handler connects what the plugin sends to the router. Who sends is known by
+// Flush implements route.Flusher.
+func (o outlet) Flush() { o.life.lane.Flush() }
+
+// handler connects what the plugin sends to the router, a frame at a time. Who sends is known by
 // the lane and the handle on it; a handle of which nothing is known is that of
 // an instance that has left, or of none.
-func (l *life) handler() wire.Handler {
+func (l *life) handler(r *route.Router) wire.Handler {
 	seats := func(handle uint32) *seat { return (*l.seats.Load())[handle] }
+	batch := r.NewBatch()
 	return wire.Handler{
 		Emit: func(e *wire.Emit) error {
 			s := seats(e.Instance)
@@ -130,7 +135,7 @@ func (l *life) handler() wire.Handler {
 				return l.lane.Settle(&wire.Settle{Ref: e.Promise, Err: &wire.Error{Code: wire.FailedPrecondition,
 					Message: "the instance is not committed, or was drained"}})
 			}
-			s.router.Emit(s.source, e)
+			batch.Emit(s.source, e)
 			return nil
 		},
 		Settle: func(s *wire.Settle) error {
@@ -140,7 +145,7 @@ func (l *life) handler() wire.Handler {
 			}
 			if inbox := seat.inbox.Load(); inbox != nil {
 				s.Ref &= deliveryMask
-				_ = inbox.Settle(s) // a late or second answer is counted by the router
+				batch.Settle(inbox, s)
 			}
 			return nil
 		},
@@ -153,7 +158,12 @@ func (l *life) handler() wire.Handler {
 			if inbox == nil {
 				return fmt.Errorf("instance %d gave credit before its commit", handle)
 			}
-			inbox.Credit(n)
+			batch.Credit(inbox, n)
+			return nil
+		},
+		Batch: func() error {
+			batch.Close()
+			l.lane.Flush()
 			return nil
 		},
 	}
@@ -161,13 +171,13 @@ func (l *life) handler() wire.Handler {
 
 // serve carries events until the process ends, and returns why it ended. When
 // ctx ends it stops the process.
-func (l *life) serve(ctx context.Context) {
+func (l *life) serve(ctx context.Context, r *route.Router) {
 	laneCtx, cancel := context.WithCancel(context.Background())
 	var broken error // valid after ended
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		broken = l.lane.Run(laneCtx, l.handler())
+		broken = l.lane.Run(laneCtx, l.handler(r))
 	}()
 	select {
 	case <-l.process.Done():

@@ -193,7 +193,7 @@ func (w *worker) once() (reason string, err error) {
 		}
 		revived <- err
 	}()
-	l.serve(w.alive)
+	l.serve(w.alive, w.set.o.Router)
 	err = <-revived
 	w.lost(l)
 	if err != nil && w.alive.Err() == nil {

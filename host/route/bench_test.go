@@ -38,6 +38,8 @@ func (q *queue) Deliver(d *wire.Deliver) error {
 
 func (q *queue) Cancel(uint64, uint32, wire.Cause) error { return nil }
 
+func (q *queue) Flush() {}
+
 // take swaps what waits for an empty slice, when block is set not before
 // something does.
 func (q *queue) take(empty []wire.Settle, block bool) []wire.Settle {
@@ -54,6 +56,7 @@ func (q *queue) take(empty []wire.Settle, block bool) []wire.Settle {
 type sink struct{ window chan struct{} }
 
 func (sink) Accept(uint64) error { return nil }
+func (sink) Flush()              {}
 func (s sink) Settle(*wire.Settle) error {
 	if s.window != nil {
 		<-s.window

@@ -172,6 +172,7 @@ func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now cl
 func (r *Router) timeout(d *delivery, now clock.Instant) {
 	i := d.home
 	err := reason.NoAnswer(i.a.Address, d.route.to.Name, now.Since(d.sent), d.attempt)
+	r.touch(i.a.Outlet)
 	_ = i.a.Outlet.Cancel(d.number, d.attempt, wire.TimedOut)
 	r.retry(d, i.located(err), false, now)
 }

@@ -20,6 +20,13 @@ type Source = emission.Source[delivery, match.Cache[route]]
 // is valid during the call, but for Err, which may be kept and not be changed.
 type Replier = emission.Replier
 
+// Flusher may keep back what it is told until Flush. That comes soon after,
+// without the router's lock and from any goroutine; also more often than needed.
+type Flusher = emission.Flusher
+
+// touch has an outlet or a replier flushed when the lock is given up.
+func (r *Router) touch(f Flusher) { r.events.Told.Add(f) }
+
 // record stores a step in the life of an event, and of a delivery if there is one.
 func (r *Router) record(step observe.Step, ev *event, d *delivery, err *wire.Error, now clock.Instant) {
 	var at emission.At

@@ -106,6 +106,9 @@ func (i *instance) Cancel(delivery uint64, attempt uint32, _ wire.Cause) error {
 	return nil
 }
 
+// Flush implements Outlet.
+func (i *instance) Flush() {}
+
 // take returns what was delivered since the last take.
 func (i *instance) take() []wire.Deliver {
 	i.mu.Lock()
@@ -183,6 +186,8 @@ func (r replier) Settle(s *wire.Settle) error {
 	r.settled[s.Ref] = append(r.settled[s.Ref], c)
 	return nil
 }
+
+func (r replier) Flush() {}
 
 // emit emits an event and returns the number of its promise.
 func (e *emitter) emit(data string, f ...func(*wire.Event)) uint64 {

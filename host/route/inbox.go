@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pluginhost/host/host/route/internal/book"
+	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/number"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
@@ -18,6 +19,7 @@ import (
 type Outlet interface {
 	Deliver(d *wire.Deliver) error // Instance is filled in by the router with the handle given to Attach
 	Cancel(delivery uint64, attempt uint32, why wire.Cause) error
+	Flusher
 }
 
 // Attachment says which instance attaches.
@@ -81,15 +83,16 @@ func (i *Inbox) open() bool {
 
 // Credit allows n more deliveries, up to a million at a time.
 func (i *Inbox) Credit(n uint32) {
-	r := i.r
-	r.mu.Lock()
+	b := Batch{r: i.r}
+	b.Credit(i, n)
+	b.Close()
+}
+
+func (i *Inbox) give(n uint32) {
 	i.credit = min(i.credit+int(n), maxCredit)
-	if i.target.ring.Empty() || i.target.inbox != i { // nothing waits for it
-		r.mu.Unlock()
-		return
+	if !i.target.ring.Empty() && i.target.inbox == i { // something waits for it
+		i.r.soil(i.target)
 	}
-	r.soil(i.target)
-	r.unlock(r.clock.Now())
 }
 
 // Settle takes the outcome of a delivery, and copies what it keeps of s but
@@ -97,14 +100,20 @@ func (i *Inbox) Credit(n uint32) {
 // when it is not wanted any more; that is counted and is no fault of the
 // connection.
 func (i *Inbox) Settle(s *wire.Settle) error {
+	now := i.r.clock.Now()
+	i.r.mu.Lock()
+	defer i.r.unlock(now)
+	if err := i.settle(s, now); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (i *Inbox) settle(s *wire.Settle, now clock.Instant) *wire.Error {
 	r := i.r
-	now := r.clock.Now()
-	r.mu.Lock()
 	d, rt := i.numbers.Find(s.Ref)
 	if d == nil || i.closed || d.state != inFlight || d.attempt != s.Attempt {
-		err := i.late(s, d, rt)
-		r.mu.Unlock()
-		return err
+		return i.late(s, d, rt)
 	}
 	switch {
 	case s.Err != nil:
@@ -118,7 +127,6 @@ func (i *Inbox) Settle(s *wire.Settle) error {
 	default:
 		r.finish(d, book.Resolved, s.Value, nil, now)
 	}
-	r.unlock(now)
 	return nil
 }
 

@@ -20,7 +20,8 @@
 // whole, and Emit starts again when it changed before the lock was taken.
 // Outlets and Repliers are called with the lock held, so that an Accept precedes
 // its Settle and a Deliver its Cancel: they only append to a buffer, must not
-// block and must not call the router. The recorder's lock and those of the
+// block and must not call the router; they are flushed after it. What comes in
+// one frame of a lane is a Batch, with one hold of the lock. The recorder's lock and those of the
 // lanes come after mu. Nothing is logged under the lock.
 //
 // Memory. An event with its data and its delivery is used again once it is
@@ -92,15 +93,21 @@ func New(o Options) *Router {
 }
 
 // unlock hands out what can be handed out, then gives up the lock and does
-// what had to wait for that.
+// what had to wait for that. Whoever may have told an outlet or a replier
+// something unlocks with it.
 func (r *Router) unlock(now clock.Instant) {
 	r.dispatch(now)
 	later := r.later
 	r.later = nil
+	var few [8]Flusher
+	told := r.events.Told.Take(few[:0])
 	if !r.swept {
 		r.sweep()
 	}
 	r.mu.Unlock()
+	for _, f := range told {
+		f.Flush()
+	}
 	for _, f := range later {
 		f()
 	}

@@ -74,6 +74,8 @@ func (l *simLife) Deliver(d *wire.Deliver) error {
 	return nil
 }
 
+func (l *simLife) Flush() {}
+
 func (l *simLife) Cancel(delivery uint64, attempt uint32, _ wire.Cause) error {
 	l.w.log = append(l.w.log, sent{l, true, wire.Deliver{Delivery: delivery, Attempt: attempt}})
 	return nil

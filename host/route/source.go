@@ -5,6 +5,7 @@ import (
 
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/emission"
 	"github.com/pluginhost/host/host/route/internal/match"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
@@ -18,61 +19,58 @@ const hostAddress = "host" // of the host's own events
 // of one source; more are rejected as ResourceExhausted. The outcome goes to
 // the Replier: an Accept and a Settle, or a Settle alone.
 func (r *Router) Emit(s *Source, e *wire.Emit) {
-	now := r.clock.Now()
-	if int64(e.Type) >= int64(len(s.Events)) { // not an event: no ledger knows of it
-		r.mu.Lock()
-		r.events.Reply(s, e.Promise, nil, reason.NoSuchEvent(s.Address, e.Type, len(s.Events)))
+	b := Batch{r: r}
+	b.Emit(s, e)
+	b.Close()
+}
+
+// look matches an event against the table in force, which it returns. It runs
+// without the lock, since expressions are slow.
+func (r *Router) look(ev *event, index int) *match.Table[route] {
+	v := r.table.Load().Look(&ev.Src.Cache, r.node, ev.Src.Address, ev.Src.Events)
+	out := &v.Events[index]
+	ev.Type, ev.Source = out.Type, v.Source
+	if ev.Oversize == 0 {
+		r.match(ev, out.Entries)
+	}
+	return v.Table
+}
+
+// take hands an event that was matched by a table to its routes. It is matched
+// again when that was swapped in between.
+func (r *Router) take(ev *event, index int, table *match.Table[route], now clock.Instant) {
+	for r.table.Load() != table {
 		r.mu.Unlock()
-		return
-	}
-	r.emit(r.events.New(s, e.Promise, &e.Event, now), int(e.Type), now)
-}
-
-// emit matches an event and hands it to its routes, again when the table was
-// swapped in between.
-func (r *Router) emit(ev *event, index int, now clock.Instant) {
-	for told := false; ; told = true {
-		v := r.table.Load().Look(&ev.Src.Cache, r.node, ev.Src.Address, ev.Src.Events)
-		out := &v.Events[index]
-		ev.Type, ev.Source = out.Type, v.Source
-		if !told {
-			r.record(observe.Emitted, ev, nil, nil, now)
-		}
-		if ev.Oversize == 0 {
-			r.match(ev, out.Entries, now)
-		}
+		table = r.look(ev, index)
 		r.mu.Lock()
-		if r.table.Load() != v.Table {
-			r.mu.Unlock()
-			continue
-		}
-		r.place(ev, now)
-		r.dispatch(now)
-		for n := range ev.Deliveries {
-			d := &ev.Deliveries[n]
-			if d.state == parked || d.state == queued {
-				r.record(observe.Queued, ev, d, nil, now)
-				r.arm(d, ev.Until)
-			}
-		}
-		r.events.Release(ev)
-		r.unlock(now)
-		return
 	}
+	r.record(observe.Emitted, ev, nil, nil, now)
+	for _, p := range ev.Passed {
+		r.events.Record(observe.NotMatched, ev, p.At, p.Err, now)
+	}
+	r.place(ev, now)
+	r.dispatch(now)
+	for n := range ev.Deliveries {
+		d := &ev.Deliveries[n]
+		if d.state == parked || d.state == queued {
+			r.record(observe.Queued, ev, d, nil, now)
+			r.arm(d, ev.Until)
+		}
+	}
+	r.events.Release(ev)
 }
 
-// match makes a delivery for each route whose when holds. It runs without the
-// lock, since expressions are slow.
-func (r *Router) match(ev *event, entries []match.Entry[route], now clock.Instant) {
+// match makes a delivery for each route whose when holds.
+func (r *Router) match(ev *event, entries []match.Entry[route]) {
 	ev.Awaiting = 0
-	ev.Deliveries = ev.One[:0]
+	ev.Deliveries, ev.Passed = ev.One[:0], nil
 	if len(entries) > 1 {
 		ev.Deliveries = make([]delivery, 0, len(entries))
 	}
 	for n := range entries {
 		x := &entries[n]
 		if ok, err := x.Asks(&ev.Event); !ok {
-			r.record(observe.NotMatched, ev, &delivery{route: x.Route}, err, now)
+			ev.Passed = append(ev.Passed, emission.Passed{At: emission.At{Route: x.Route.name, Instance: x.Route.target.address}, Err: err})
 			continue
 		}
 		ev.Deliveries = append(ev.Deliveries, delivery{})
@@ -153,7 +151,5 @@ func (r *Router) EmitHost(name string, data any) {
 		r.log.Error("cannot emit an event of the host", "event", name, "error", err)
 		return
 	}
-	now := r.clock.Now()
-	s := &Source{Address: hostAddress, Events: []string{name}}
-	r.emit(r.events.New(s, 0, &wire.Event{Data: b}, now), 0, now)
+	r.Emit(&Source{Address: hostAddress, Events: []string{name}}, &wire.Emit{Event: wire.Event{Data: b}})
 }

@@ -105,20 +105,15 @@ func TestSwapDuringEmit(t *testing.T) {
 	rec := observe.NewRecorder(100)
 	g := &rig{t: t, r: New(Options{Recorder: rec}), rec: rec}
 	a := g.source("a", "said")
-	for n := range 20 {
+	for range 20 {
 		g.r.Swap([]config.Route{routeTo("r", "b")})
 		g.r.mu.Lock()
 		done := make(chan uint64)
 		go func() { done <- a.emit("1") }()
-		isEmitted := func(e *observe.Entry) bool { return e.Step == observe.Emitted }
-		seen := 0
-		_ = rec.Tail(t.Context(), 100, isEmitted, func(observe.Entry) error {
-			if seen++; seen > n {
-				return errEnough
-			}
-			return nil
-		})
-		time.Sleep(time.Millisecond) // it matches and waits for the lock
+		for !a.Cache.Has(g.r.table.Load()) {
+			time.Sleep(time.Millisecond) // until it matches
+		}
+		time.Sleep(time.Millisecond) // and waits for the lock
 		g.r.table.Store(match.NewTable[route](nil, nil))
 		g.r.mu.Unlock()
 		if e := a.error(<-done); e.Reason != wire.ReasonUnrouted {

@@ -116,6 +116,7 @@ func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 		r.deliver.Deadline = now.OnWall(d.due)
 	}
 	r.record(observe.Delivered, ev, d, nil, now)
+	r.touch(i.a.Outlet)
 	switch err := i.a.Outlet.Deliver(&r.deliver); {
 	case err == nil:
 	case errors.Is(err, wire.ErrTooLarge):

@@ -39,15 +39,24 @@ type Event[D, C any] struct {
 	Value      []byte
 	Deliveries []D // one per matching route, in config order
 	One        [1]D
-	Oversize   int    // bytes of data that are too many, and were not copied
-	buf        []byte // holds Data
+	Passed     []Passed // routes that did not want it
+	Oversize   int      // bytes of data that are too many, and were not copied
+	buf        []byte   // holds Data
 	next       *Event[D, C]
 	indexed    bool // in its source's index
+}
+
+// Passed is a route that did not want an event; Err says why that could not be
+// told.
+type Passed struct {
+	At
+	Err *wire.Error
 }
 
 // Register makes events and keeps their ledger.
 type Register[D, C any] struct {
 	Book   book.Book
+	Told   Told
 	rec    *observe.Recorder
 	free   sync.Pool // of *Event
 	settle wire.Settle
@@ -112,6 +121,7 @@ func (r *Register[D, C]) Accept(ev *Event[D, C], now clock.Instant) {
 	}
 	r.Book.Take()
 	if ev.Src.Replier != nil {
+		r.Told.Add(ev.Src.Replier)
 		_ = ev.Src.Replier.Accept(ev.Promise)
 	}
 	if ev.Awaiting == 0 {
@@ -146,6 +156,7 @@ func (r *Register[D, C]) Reply(s *Source[D, C], promise uint64, value []byte, er
 	if s.Replier == nil {
 		return
 	}
+	r.Told.Add(s.Replier)
 	r.settle = wire.Settle{Ref: promise, Value: value, Err: err}
 	if e := s.Replier.Settle(&r.settle); errors.Is(e, wire.ErrTooLarge) {
 		r.settle = wire.Settle{Ref: promise, Err: reason.LostOutcome(e)}

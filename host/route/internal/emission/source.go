@@ -8,6 +8,32 @@ import "github.com/pluginhost/host/sdk/wire"
 type Replier interface {
 	Accept(promise uint64) error
 	Settle(s *wire.Settle) error
+	Flusher
+}
+
+// Flusher may keep back what it is told until Flush. That comes soon after,
+// without the router's lock and from any goroutine; also more often than needed.
+type Flusher interface{ Flush() }
+
+// Told are those who were told something and not flushed since.
+type Told struct{ list []Flusher }
+
+// Add adds one. To flush twice costs less than to find out whether it is there.
+func (t *Told) Add(f Flusher) {
+	for n := len(t.list) - 1; n >= 0 && n >= len(t.list)-4; n-- {
+		if t.list[n] == f {
+			return
+		}
+	}
+	t.list = append(t.list, f)
+}
+
+// Take moves all to the end of into.
+func (t *Told) Take(into []Flusher) []Flusher {
+	into = append(into, t.list...)
+	clear(t.list)
+	t.list = t.list[:0]
+	return into
 }
 
 // Source is an emitter of events. Identity is the source's, never the message's.

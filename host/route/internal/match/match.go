@@ -92,6 +92,12 @@ type Outlook[R any] struct {
 // Cache remembers the view that a source had last.
 type Cache[R any] struct{ view atomic.Pointer[View[R]] }
 
+// Has reports whether the source has looked at a table.
+func (c *Cache[R]) Has(t *Table[R]) bool {
+	v := c.view.Load()
+	return v != nil && v.Table == t
+}
+
 // Look returns the view of the source at an address, whose cache it uses.
 func (t *Table[R]) Look(c *Cache[R], node, address string, events []string) *View[R] {
 	if v := c.view.Load(); v != nil && v.Table == t {
