@@ -74,7 +74,7 @@ func (a *app) printEntry(e observe.Entry) {
 	if e.Route != "" {
 		line = append(line, "route="+e.Route)
 	}
-	if e.Instance != "" {
+	if e.Instance != "" && e.Step != observe.Emitted { // whose it is stands in its type
 		line = append(line, "to="+e.Instance)
 	}
 	if e.Attempt > 0 {

@@ -2260,6 +2260,9 @@ type Entry struct {
 	Attempt       uint32                 `protobuf:"varint,9,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	ElapsedNs     int64                  `protobuf:"varint,10,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
 	Error         *Error                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
+	Correlation   string                 `protobuf:"bytes,12,opt,name=correlation,proto3" json:"correlation,omitempty"`
+	Causation     string                 `protobuf:"bytes,13,opt,name=causation,proto3" json:"causation,omitempty"`
+	Detail        string                 `protobuf:"bytes,14,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2369,6 +2372,27 @@ func (x *Entry) GetError() *Error {
 		return x.Error
 	}
 	return nil
+}
+
+func (x *Entry) GetCorrelation() string {
+	if x != nil {
+		return x.Correlation
+	}
+	return ""
+}
+
+func (x *Entry) GetCausation() string {
+	if x != nil {
+		return x.Causation
+	}
+	return ""
+}
+
+func (x *Entry) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
 }
 
 var File_control_proto protoreflect.FileDescriptor
@@ -2576,7 +2600,7 @@ const file_control_proto_rawDesc = "" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
 	"\x05event\x18\x03 \x01(\tR\x05event\x12\x16\n" +
 	"\x06failed\x18\x04 \x01(\bR\x06failed\x12\x16\n" +
-	"\x06follow\x18\x05 \x01(\bR\x06follow\"\xba\x02\n" +
+	"\x06follow\x18\x05 \x01(\bR\x06follow\"\x92\x03\n" +
 	"\x05Entry\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
@@ -2590,7 +2614,10 @@ const file_control_proto_rawDesc = "" +
 	"\n" +
 	"elapsed_ns\x18\n" +
 	" \x01(\x03R\telapsedNs\x12,\n" +
-	"\x05error\x18\v \x01(\v2\x16.host.control.v1.ErrorR\x05error2\xb9\x03\n" +
+	"\x05error\x18\v \x01(\v2\x16.host.control.v1.ErrorR\x05error\x12 \n" +
+	"\vcorrelation\x18\f \x01(\tR\vcorrelation\x12\x1c\n" +
+	"\tcausation\x18\r \x01(\tR\tcausation\x12\x16\n" +
+	"\x06detail\x18\x0e \x01(\tR\x06detail2\xb9\x03\n" +
 	"\aControl\x12I\n" +
 	"\x06Status\x12\x1e.host.control.v1.StatusRequest\x1a\x1f.host.control.v1.StatusResponse\x12L\n" +
 	"\aPlugins\x12\x1f.host.control.v1.PluginsRequest\x1a .host.control.v1.PluginsResponse\x12C\n" +
