@@ -36,6 +36,10 @@ type instance struct {
 // bind connects what New returned with the manifest.
 func (i *instance) bind(author *Instance, actions []string) error {
 	i.author = author
+	if i.credit = author.Credit; i.credit <= 0 {
+		i.credit = defaultCredit
+	}
+	i.pool = work.NewPool(i.credit, i.handleCall)
 	i.actions = make([]*Handler, len(actions))
 	for n := range author.Handlers {
 		h := &author.Handlers[n]
@@ -48,10 +52,6 @@ func (i *instance) bind(author *Instance, actions []string) error {
 		}
 		i.actions[at] = h
 	}
-	if i.credit = author.Credit; i.credit <= 0 {
-		i.credit = defaultCredit
-	}
-	i.pool = work.NewPool(i.credit, i.handleCall)
 	return nil
 }
 
@@ -67,7 +67,7 @@ func (i *instance) commit() {
 			return
 		}
 		if err := i.callRun(ctx); err != nil && ctx.Err() == nil {
-			i.process.fatal(fmt.Errorf("%s: run: %w", i.process.addressOf(i), err))
+			i.process.exit(fmt.Errorf("%s: run: %w", i.process.addressOf(i), err))
 		}
 	}()
 }
@@ -81,11 +81,35 @@ func (i *instance) callRun(ctx context.Context) (err error) {
 	return i.author.Run(ctx)
 }
 
+func (i *instance) callOnDrain(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = failure.Panicked("OnDrain", v)
+		}
+	}()
+	if i.author.OnDrain != nil {
+		i.author.OnDrain(ctx)
+	}
+	return nil
+}
+
+func (i *instance) callClose() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = failure.Panicked("Close", v)
+		}
+	}()
+	if i.author == nil || i.author.Close == nil {
+		return nil
+	}
+	return i.author.Close()
+}
+
 // drain finishes what is in flight and ends the instance. It returns how many
 // deliveries were given up.
 func (i *instance) drain(ctx context.Context) (unfinished int) {
-	if i.author.OnDrain != nil {
-		i.author.OnDrain(ctx)
+	if err := i.callOnDrain(ctx); err != nil {
+		i.process.log.Error("the drain goes on", "instance", i.process.addressOf(i), "error", err)
 	}
 	select {
 	case <-i.pool.Idle():
@@ -107,10 +131,8 @@ func (i *instance) end(ctx context.Context) (unfinished int) {
 			}
 		}
 		i.open.Store(false)
-		if i.author.Close != nil {
-			if err := i.author.Close(); err != nil {
-				i.process.log.Warn("close failed", "instance", i.process.addressOf(i), "error", err)
-			}
+		if err := i.callClose(); err != nil {
+			i.process.log.Warn("close failed", "instance", i.process.addressOf(i), "error", err)
 		}
 		i.opened.Close()
 	})

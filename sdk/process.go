@@ -34,7 +34,7 @@ type process struct {
 	promises promises
 	log      hclog.Logger
 	stdout   io.Writer
-	exit     func(error) // ends the process because of an error of an instance
+	ended    chan error // why run ends; a place for one
 
 	mu        sync.Mutex
 	instances map[uint32]*instance
@@ -162,17 +162,26 @@ func (s *process) Prepare(ctx context.Context, in rpc.Instance) ([]schema.Diagno
 	}
 	i.opened = opened
 	if err := i.bind(author, s.actions); err != nil {
-		opened.Close()
+		i.end(ctx)
 		return failure.Diagnostics(err), nil
 	}
+	if !s.add(i, in.Address) {
+		i.end(ctx)
+		return nil, Errorf(AlreadyExists, "there is an instance %d already", in.Handle)
+	}
+	return nil, nil
+}
+
+// add reports false when there is an instance of that handle.
+func (s *process) add(i *instance, address string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.instances[in.Handle] != nil {
-		return nil, fmt.Errorf("there is an instance %d already", in.Handle)
+	if s.instances[i.handle] != nil {
+		return false
 	}
-	s.instances[in.Handle] = i
-	s.addresses[i] = in.Address
-	return nil, nil
+	s.instances[i.handle] = i
+	s.addresses[i] = address
+	return true
 }
 
 // Commit implements rpc.Control.
@@ -246,9 +255,6 @@ func (s *process) addressOf(i *instance) string {
 	defer s.mu.Unlock()
 	return s.addresses[i]
 }
-
-// fatal ends the process because an instance cannot go on.
-func (s *process) fatal(err error) { s.exit(err) }
 
 // take waits for the descriptors of leases; the result is by attribute.
 func (s *process) take(ctx context.Context, want []rpc.Lease) (map[string]*os.File, error) {

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/pluginhost/host/sdk/internal/failure"
@@ -34,7 +35,6 @@ type slot struct {
 type waiter struct {
 	room    chan struct{} // closed when granted, or when the table is closed
 	granted bool
-	gone    bool
 }
 
 const slotBits = 20
@@ -52,7 +52,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
 		case <-ctx.Done():
 			t.mu.Lock()
 			if !w.granted {
-				w.gone = true
+				t.waiting = slices.DeleteFunc(t.waiting, func(x *waiter) bool { return x == w })
 				t.mu.Unlock()
 				return 0, failure.Of(ctx.Err())
 			}
@@ -88,9 +88,6 @@ func (t *promises) grant() {
 		w := t.waiting[0]
 		t.waiting[0] = nil
 		t.waiting = t.waiting[1:]
-		if w.gone {
-			continue
-		}
 		w.granted = true
 		t.unaccepted++
 		t.pending++
@@ -159,10 +156,8 @@ func (t *promises) close(err *Error) {
 		}
 	}
 	for _, w := range t.waiting {
-		if !w.gone {
-			w.granted = true
-			close(w.room)
-		}
+		w.granted = true
+		close(w.room)
 	}
 	t.waiting = nil
 	t.mu.Unlock()

@@ -25,13 +25,13 @@ const closeBound = 2 * time.Second
 
 // Serve runs the plugin; it is the last call of main and does not return.
 func Serve[C any](p Plugin[C]) {
-	if os.Getenv(rpc.CookieKey) != rpc.CookieValue {
-		fmt.Fprintf(os.Stderr, "%s is a plugin for host, and is started by it: put it into the plugin directory, then see host plugins list.\n", filepath.Base(os.Args[0]))
-		os.Exit(1)
-	}
 	s, err := newProcess(p)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "plugin %s: %v\n", p.Name, err)
+		os.Exit(1)
+	}
+	if os.Getenv(rpc.CookieKey) != rpc.CookieValue {
+		fmt.Fprint(os.Stderr, s.introduction(filepath.Base(os.Args[0])))
 		os.Exit(1)
 	}
 	if err := s.serve(); err != nil {
@@ -66,25 +66,15 @@ func (s *process) serve() error {
 	if err != nil {
 		return err
 	}
-	s.lane = wire.NewLane(lane)
-	ended := make(chan error, 2)
-	s.exit = func(err error) {
-		select {
-		case ended <- err:
-		default: // it is ending already
-		}
-	}
-	go s.receive(descriptors)
-	go func() { ended <- s.lane.Run(context.Background(), s.handler()) }()
+	s.connect(lane)
 	go plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: rpc.Handshake(), Plugins: rpc.PluginSet(s), GRPCServer: rpc.GRPCServer,
 		Logger: hclog.New(&hclog.LoggerOptions{Name: s.manifest.Name, Level: hclog.Warn, Output: stderr, JSONFormat: true}),
 	})
-	err = <-ended
+	err = s.run(context.Background(), descriptors)
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "plugin %s: %v\n", s.manifest.Name, err)
 	}
-	s.close(closeBound)
 	return err
 }
 
