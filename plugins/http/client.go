@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 
 	"github.com/pluginhost/host/sdk"
@@ -41,12 +43,14 @@ func newClient(c Config) *client {
 	t.MaxIdleConnsPerHost, t.MaxConnsPerHost = 16, 256
 	return &client{config: c, http: &http.Client{Transport: t, Timeout: c.Timeout,
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) >= 5 || c.BaseURL != nil && r.URL.Host != c.BaseURL.Host {
-				return http.ErrUseLastResponse
+			if len(via) > maxRedirects || c.BaseURL != nil && !below(c.BaseURL, r.URL) {
+				return http.ErrUseLastResponse // the redirect itself is the reply
 			}
 			return nil
 		}}}
 }
+
+const maxRedirects = 5
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
@@ -57,7 +61,7 @@ func (c *client) send(ctx context.Context, in Call) (Reply, error) {
 	}
 	body, kind := []byte(in.Body), "application/json"
 	var s string
-	if json.Unmarshal(in.Body, &s) == nil {
+	if bytes.HasPrefix(body, []byte(`"`)) && json.Unmarshal(body, &s) == nil {
 		body, kind = []byte(s), "text/plain; charset=utf-8"
 	}
 	method := strings.ToUpper(in.Method)
@@ -95,12 +99,12 @@ func (c *client) target(raw string) (string, error) {
 		return "", err
 	}
 	if base := c.config.BaseURL; base != nil {
-		full := base.JoinPath(strings.TrimPrefix(u.Path, "/"))
-		full.RawQuery = u.RawQuery
-		if u.IsAbs() {
-			full = u
+		full := u
+		if !u.IsAbs() && u.Host == "" {
+			full = base.JoinPath(u.EscapedPath())
+			full.RawQuery = u.RawQuery
 		}
-		if full.Scheme != base.Scheme || full.Host != base.Host || !strings.HasPrefix(full.EscapedPath()+"/", strings.TrimSuffix(base.EscapedPath(), "/")+"/") {
+		if !below(base, full) {
 			return "", fmt.Errorf("%s is not below base_url %s", raw, base)
 		}
 		return full.String(), nil
@@ -109,6 +113,14 @@ func (c *client) target(raw string) (string, error) {
 		return "", fmt.Errorf("%q is not an http:// or https:// URL", raw)
 	}
 	return u.String(), nil
+}
+
+// below reports whether nothing of u, read as a server may read it, leads away
+// from base.
+func below(base, u *url.URL) bool {
+	root := strings.TrimSuffix(path.Clean("/"+base.Path), "/") + "/"
+	return u.Scheme == base.Scheme && u.Host == base.Host && u.User == nil &&
+		strings.HasPrefix(strings.TrimSuffix(path.Clean("/"+u.Path), "/")+"/", root)
 }
 
 func (c *client) reply(resp *http.Response) (Reply, error) {
@@ -151,13 +163,11 @@ func rejection(code sdk.Code, retryable bool, r Reply) error {
 
 // failure is an error without a response.
 func failure(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		e := sdk.Errorf(sdk.DeadlineExceeded, "%v", err)
-		e.Retryable = true
-		return e
+	if errors.Is(err, context.Canceled) {
+		return sdk.Errorf(sdk.Canceled, "%v", err)
 	}
-	var u *url.Error
-	if errors.As(err, &u) && u.Timeout() {
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 		e := sdk.Errorf(sdk.DeadlineExceeded, "%v", err)
 		e.Retryable = true
 		return e

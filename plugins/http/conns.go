@@ -112,6 +112,19 @@ func (c *conns) drain(ctx context.Context, ran <-chan struct{}) {
 		case <-tick.C:
 		}
 	}
+	c.leave()
+}
+
+// leave closes the connections that had their grace and sent nothing: Shutdown
+// would wait for the new ones among them.
+func (c *conns) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n, k := range c.open {
+		if k.state == http.StateNew || k.state == http.StateIdle {
+			_ = n.Close()
+		}
+	}
 }
 
 // busy reports whether a connection may still get a request or an answer.

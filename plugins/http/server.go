@@ -22,6 +22,7 @@ import (
 
 const (
 	headerTimeout = 10 * time.Second
+	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
 	maxSubject    = 1024 // bytes
@@ -42,6 +43,9 @@ func newServer(c Config, env *sdk.Env) *server {
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ReadTimeout: headerTimeout + c.Timeout, ConnState: s.conns.state,
+		// From the end of the headers: the body, the promise, then a client that
+		// reads its response too slowly.
+		WriteTimeout: c.Timeout + c.Timeout + writeTimeout,
 		ErrorLog: env.Log.StandardLogger(nil),
 	}
 	return s
@@ -246,8 +250,8 @@ func authorized(a *Auth, r *http.Request, body []byte) bool {
 		return true
 	}
 	if a.Bearer != "" {
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if ok && subtle.ConstantTimeCompare([]byte(token), []byte(a.Bearer)) == 1 {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(a.Bearer)) == 1 {
 			return true
 		}
 	}
