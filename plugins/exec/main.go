@@ -71,6 +71,8 @@ func check(c Config) (errs []error) {
 		wrong("command", "it needs at least the program")
 	} else if err := plainName(c.Command[0]); err != nil {
 		wrong("command", "%w", err)
+	} else if strings.Contains(strings.Join(c.Command, ""), "\x00") {
+		wrong("command", "an argument has a zero byte")
 	}
 	if c.Concurrency < 1 || c.Concurrency > 1000 {
 		wrong("concurrency", "it is from 1 to 1000")
@@ -81,9 +83,14 @@ func check(c Config) (errs []error) {
 	if c.Timeout <= 0 {
 		wrong("timeout", "it is more than nothing")
 	}
-	for k := range c.Env {
+	if c.KillAfter < 0 {
+		wrong("kill_after", "it is not negative")
+	}
+	for k, v := range c.Env {
 		if k == "" || strings.ContainsAny(k, "=\x00") {
 			wrong("env", "%q is not the name of a variable", k)
+		} else if strings.Contains(v, "\x00") {
+			wrong("env", "the value of %s has a zero byte", k)
 		}
 	}
 	return errs

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"github.com/pluginhost/host/sdk"
 )
@@ -82,16 +83,41 @@ func (p *program) run(ctx context.Context, in Input, log hclog.Logger) (json.Raw
 		})
 		return syscall.Kill(group, syscall.SIGTERM)
 	}
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		endGroup(cmd.Process.Pid)
+		err = cmd.Wait()
+	}
 	close(ended)
 	killing.Wait()
-	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left behind in its group
-	}
 	for _, line := range stderr.lines() {
 		log.Debug(line, "program", c.Command[0])
 	}
 	return p.result(ctx, cmd, err, stdout, stderr)
+}
+
+// endGroup waits until the program has ended and ends what it left behind in its
+// group, which would hold its pipes. The program is not reaped before: its
+// number, and with it the group's, belongs to nobody else yet.
+func endGroup(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
+}
+
+// unstarted is why a program could not be started: for now, or for good.
+func unstarted(err error) (code sdk.Code, retryable bool) {
+	switch {
+	case errors.Is(err, syscall.E2BIG), errors.Is(err, syscall.EINVAL): // the arguments of this event
+		return sdk.InvalidArgument, false
+	case errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return sdk.FailedPrecondition, false
+	}
+	return sdk.Unavailable, true // it is being replaced, or the machine is short of something
 }
 
 // result makes the outcome of what happened.
@@ -113,7 +139,8 @@ func (p *program) result(ctx context.Context, cmd *exec.Cmd, err error, stdout *
 	case ctx.Err() != nil:
 		return fail(sdk.Canceled, false, "%s was ended because its result is not wanted any more", c.Command[0])
 	case err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState == nil:
-		return fail(sdk.Unavailable, true, "%s cannot be started: %v", c.Command[0], err)
+		code, retryable := unstarted(err)
+		return fail(code, retryable, "%s cannot be started: %v", c.Command[0], err)
 	}
 	code := cmd.ProcessState.ExitCode()
 	details["exit_code"] = code
@@ -157,8 +184,11 @@ func (p *program) environment(ctx context.Context) []string {
 	return env
 }
 
-// stdin is a string's text, or the JSON of anything else.
+// stdin is a string's text, or the JSON of anything else; nothing for null.
 func stdin(raw json.RawMessage) []byte {
+	if string(raw) == "null" {
+		return nil
+	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return []byte(s)

@@ -60,8 +60,8 @@ func (c *client) send(ctx context.Context, in Call) (Reply, error) {
 		return Reply{}, sdk.Errorf(sdk.InvalidArgument, "%v", err)
 	}
 	body, kind := []byte(in.Body), "application/json"
-	var s string
-	if bytes.HasPrefix(body, []byte(`"`)) && json.Unmarshal(body, &s) == nil {
+	var s string // null is no body
+	if json.Unmarshal(body, &s) == nil {
 		body, kind = []byte(s), "text/plain; charset=utf-8"
 	}
 	method := strings.ToUpper(in.Method)
