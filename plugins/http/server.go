@@ -46,7 +46,7 @@ func newServer(c Config, env *sdk.Env) *server {
 		// From the end of the headers: the body, the promise, then a client that
 		// reads its response too slowly.
 		WriteTimeout: c.Timeout + c.Timeout + writeTimeout,
-		ErrorLog: env.Log.StandardLogger(nil),
+		ErrorLog:     env.Log.StandardLogger(nil),
 	}
 	return s
 }
