@@ -9,18 +9,16 @@ import (
 	"time"
 	_ "time/tzdata" // the machine may have none
 
-	"github.com/hashicorp/cronexpr"
-
 	"github.com/pluginhost/host/sdk"
 )
 
 // Config is the configuration of an instance.
 type Config struct {
-	Schedule string        `host:"schedule" doc:"minute hour day month weekday, with seconds before and years after where wanted; or @hourly, @daily, …"`
+	Schedule string        `host:"schedule" doc:"minute hour day month weekday, and year where wanted, with seconds before all six where wanted; or @hourly, @daily, …"`
 	Every    time.Duration `host:"every" doc:"In place of a schedule: the time between two ticks."`
-	Timezone string        `host:"timezone" default:"UTC" doc:"Of the schedule, for example Europe/Berlin. A time that daylight saving skips ticks at the next that there is; one that it repeats ticks once."`
+	Timezone string        `host:"timezone" default:"UTC" doc:"Of the schedule, for example Europe/Berlin. With certain hours in the schedule, a time that daylight saving skips ticks at the end of the gap, and one that it repeats ticks once; every hour is every hour that passes."`
 	Missed   string        `host:"missed" default:"skip" oneof:"skip|once|all" doc:"What to do about ticks that came while nothing ran: nothing, one tick, or each (at most 100)."`
-	Jitter   time.Duration `host:"jitter" doc:"Wait a random time up to this before each tick."`
+	Jitter   time.Duration `host:"jitter" doc:"Wait a random time up to this before each tick; less than the time between two."`
 	Overlap  string        `host:"overlap" default:"allow" oneof:"allow|skip" doc:"Whether a tick is left out while the one before is not settled."`
 }
 
@@ -78,20 +76,25 @@ func newClock(c Config) (*clock, error) {
 	case c.Every < 0 || c.Every > 0 && c.Every < 10*time.Millisecond:
 		return nil, wrong("every", "it is at least 10ms")
 	case c.Every > 0:
-		// Multiples of the period since the epoch, so that a restart keeps them.
+		// Multiples of the period since the year 1, so that a restart keeps them.
 		k.next = func(after time.Time) time.Time { return after.Truncate(c.Every).Add(c.Every) }
 	default:
-		e, err := cronexpr.Parse(c.Schedule)
+		e, err := newSchedule(c.Schedule, zone)
 		if err != nil {
 			return nil, wrong("schedule", "%w", err)
 		}
-		k.next = e.Next
-		if k.next(time.Now().In(zone)).IsZero() {
+		k.next = e.next
+		if k.next(time.Now()).IsZero() {
 			return nil, wrong("schedule", "%q never comes", c.Schedule)
 		}
 	}
-	if c.Jitter < 0 {
+	first := k.next(time.Now())
+	second := k.next(first)
+	switch {
+	case c.Jitter < 0:
 		return nil, wrong("jitter", "it is not negative")
+	case !second.IsZero() && c.Jitter >= second.Sub(first):
+		return nil, wrong("jitter", "it is less than the time between two ticks, which is %v", second.Sub(first))
 	}
 	return k, nil
 }
@@ -99,8 +102,16 @@ func newClock(c Config) (*clock, error) {
 // maxSleep bounds one wait: the wall clock may be set, and a machine suspended.
 const maxSleep = 30 * time.Second
 
-// maxMissed bounds the ticks that are made up for.
-const maxMissed = 100
+// maxMissed bounds the ticks that are made up for, and maxOutage how far back
+// they are looked for.
+const (
+	maxMissed = 100
+	maxOutage = 100 * 366 * 24 * time.Hour
+)
+
+// late is how much later than due, and than the jitter, a tick may come before
+// it counts as missed.
+const late = time.Second
 
 // run emits ticks until ctx ends.
 func (k *clock) run(ctx context.Context, env *sdk.Env) error {
@@ -121,7 +132,7 @@ func (k *clock) run(ctx context.Context, env *sdk.Env) error {
 			return nil
 		}
 		wait := due.Sub(k.now())
-		if wait < -time.Second { // slept through, or not running
+		if wait < -late-k.config.Jitter { // slept through, or not running
 			last = e.missed(ctx, due, k.now())
 			continue
 		}
@@ -161,20 +172,7 @@ type emitter struct {
 // missed makes up for the ticks from due on that should have come before now,
 // and returns the last of them.
 func (e *emitter) missed(ctx context.Context, due, now time.Time) time.Time {
-	var all []time.Time
-	for !due.IsZero() && !due.After(now) {
-		if all = append(all, due); len(all) > maxMissed {
-			all = all[1:]
-		}
-		due = e.clock.next(due.In(e.clock.zone))
-		if len(all) == maxMissed && e.clock.config.Every > 0 { // no need to count them all
-			due = now.Truncate(e.clock.config.Every).Add(-maxMissed * e.clock.config.Every)
-			for all = nil; !due.After(now); due = e.clock.next(due) {
-				all = append(all, due)
-			}
-			all = all[max(0, len(all)-maxMissed):]
-		}
-	}
+	all := e.clock.between(due, now)
 	switch e.clock.config.Missed {
 	case "once":
 		e.emit(ctx, all[len(all)-1], true)
@@ -184,6 +182,28 @@ func (e *emitter) missed(ctx context.Context, due, now time.Time) time.Time {
 		}
 	}
 	return all[len(all)-1]
+}
+
+// between returns the last ticks from due, which is one, to now. A schedule can
+// only be followed forwards, so they are looked for in longer and longer times
+// before now.
+func (k *clock) between(due, now time.Time) []time.Time {
+	for back := time.Minute; ; back *= 2 {
+		from, whole := now.Add(-back), false
+		if back > maxOutage {
+			whole = true
+		}
+		if !from.After(due) {
+			from, whole = due.Add(-1), true
+		}
+		var all []time.Time
+		for t := k.next(from); !t.IsZero() && !t.After(now); t = k.next(t) {
+			all = append(all, t)
+		}
+		if whole || len(all) >= maxMissed {
+			return all[max(0, len(all)-maxMissed):]
+		}
+	}
 }
 
 func (e *emitter) emit(ctx context.Context, due time.Time, missed bool) {
@@ -199,18 +219,28 @@ func (e *emitter) emit(ctx context.Context, due time.Time, missed bool) {
 		case <-e.pending.Done():
 		default:
 			e.env.Log.Info("a tick was left out: the one before is not settled", "scheduled", due)
+			e.record(due)
 			return
 		}
 	}
 	e.sequence++
 	p := tick.Emit(ctx, e.env, Tick{Scheduled: due, Actual: e.clock.now(), Sequence: e.sequence, Missed: missed})
 	e.pending = p
-	if err := p.Accepted(ctx); err != nil {
+	err := p.Accepted(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return // whoever comes next makes up for it
+		}
 		var x *sdk.Error
 		if !errors.As(err, &x) || x.Reason != "unrouted" {
 			e.env.Log.Warn("a tick was not accepted", "error", err)
 		}
 	}
+	e.record(due)
+}
+
+// record notes that a tick is not to be made up for.
+func (e *emitter) record(due time.Time) {
 	if err := e.mark.save(due); err != nil {
 		e.env.Log.Warn("the tick could not be recorded", "error", err)
 	}
