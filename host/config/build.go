@@ -100,15 +100,34 @@ func (f *Files) evalLocals() map[string]cty.Value {
 		return to
 	}
 	values := map[string]cty.Value{}
-	for _, name := range names { // those that come later, or are wrong, are not known
+	for _, name := range names { // those that are wrong are not known
 		values[name] = cty.DynamicVal
+	}
+	// A local sees those that it refers to, and all where it refers to one that
+	// is not there, for a suggestion.
+	seen := func(name string) map[string]cty.Value {
+		some := map[string]cty.Value{}
+		for _, t := range attrs[name].Expr.Variables() {
+			if t.RootName() != "local" {
+				continue
+			}
+			if len(t) < 2 {
+				return values
+			}
+			a, ok := t[1].(hcl.TraverseAttr)
+			if !ok || attrs[a.Name] == nil {
+				return values
+			}
+			some[a.Name] = values[a.Name]
+		}
+		return some
 	}
 	order, cycles := sortRefs(names, refs)
 	for _, cycle := range cycles {
 		f.diags.Problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
 	}
 	for _, name := range order {
-		if v, ok := f.eval(attrs[name].Expr, f.context(values)); ok {
+		if v, ok := f.eval(attrs[name].Expr, f.context(seen(name))); ok {
 			values[name] = v
 		}
 	}

@@ -3,6 +3,7 @@
 package diagnostic
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -95,6 +96,10 @@ func (d *List) Problem(summary, detail string, at *hcl.Range) {
 
 // Add adds a diagnostic at a place, which may be nil.
 func (d *List) Add(severity schema.Severity, summary, detail string, at *hcl.Range) {
+	if len(d.list) >= maxDiagnostics {
+		d.more++
+		return
+	}
 	x := Diagnostic{Severity: severity, Summary: d.scrub(summary), Detail: d.scrub(detail), Address: d.Address}
 	if at != nil {
 		x.Range = ToRange(*at)
@@ -102,10 +107,6 @@ func (d *List) Add(severity schema.Severity, summary, detail string, at *hcl.Ran
 	}
 	// What for_each repeats is told for the first of its instances.
 	if slices.ContainsFunc(d.list, func(y Diagnostic) bool { y.Address = x.Address; return x == y }) {
-		return
-	}
-	if len(d.list) == maxDiagnostics {
-		d.more++
 		return
 	}
 	d.list = append(d.list, x)
@@ -186,21 +187,23 @@ func snippet(src []byte, r Range) string {
 	if r.Line == 0 || src == nil {
 		return ""
 	}
-	lines := strings.Split(string(src), "\n")
-	end := min(max(r.EndLine, r.Line), r.Line+2, len(lines))
+	end := min(max(r.EndLine, r.Line), r.Line+2)
 	if r.EndColumn == 1 && end > r.Line { // ends before the line begins
 		end--
 	}
-	if r.Line > end {
-		return ""
-	}
-	part := slices.Clone(lines[r.Line-1 : end])
-	for i, l := range part {
-		l = strings.TrimRight(l, "\r")
-		if len(l) > 200 {
-			l = strings.ToValidUTF8(l[:200], "") + "…"
+	var part []string
+	for n := 1; n <= end; n++ {
+		line, rest, more := bytes.Cut(src, []byte{'\n'})
+		if src = rest; n >= r.Line {
+			l := strings.TrimRight(string(line[:min(len(line), 201)]), "\r")
+			if len(line) > 200 {
+				l = strings.ToValidUTF8(l[:200], "") + "…"
+			}
+			part = append(part, l)
 		}
-		part[i] = l
+		if !more {
+			break
+		}
 	}
 	return strings.Join(part, "\n")
 }

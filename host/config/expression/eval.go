@@ -34,6 +34,10 @@ func Eval(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) 
 		}
 		return cty.DynamicVal, false
 	}
+	if m.large {
+		diags.Problem("Too large", "A value here cannot be worked with: "+function.ErrTooLarge.Error()+".", e.Range().Ptr())
+		return cty.DynamicVal, false
+	}
 	for _, p := range problems {
 		p.Detail = explain(p, e, ctx)
 	}
@@ -42,7 +46,7 @@ func Eval(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) 
 		return cty.DynamicVal, false
 	}
 	if err := function.Bounded(v); err != nil {
-		diags.Problem("Too large", err.Error()+".", e.Range().Ptr())
+		diags.Problem("Too large", "This value cannot be used: "+err.Error()+".", e.Range().Ptr())
 		return cty.DynamicVal, false
 	}
 	return v, true
@@ -53,7 +57,7 @@ func evaluate(e hclsyntax.Expression, ctx *hcl.EvalContext, m *meter) (v cty.Val
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case tooMuchWork:
+		case tooMuchWork, tooLarge:
 			v, diags = cty.DynamicVal, nil
 		default:
 			panic(r)
@@ -64,7 +68,7 @@ func evaluate(e hclsyntax.Expression, ctx *hcl.EvalContext, m *meter) (v cty.Val
 	if diags.HasErrors() {
 		return v, diags
 	}
-	m.charge(function.Weight(v, min(m.left+1, function.MaxWeight)))
+	m.charge(function.Weight(v, function.MaxWeight)) // Bounded says when it is too large
 	return v, diags
 }
 

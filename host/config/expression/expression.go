@@ -199,6 +199,9 @@ func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
 		if m.left < 0 {
 			return cty.NilVal, fmt.Errorf("it takes over %d steps for this event", maxEvent)
 		}
+		if m.large {
+			return cty.NilVal, function.ErrTooLarge
+		}
 	} else {
 		v, diags = e.expr.Value(ctx)
 	}

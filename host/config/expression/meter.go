@@ -13,8 +13,8 @@ import (
 // Bounds of the work of expressions, in units: a step of a loop, an element of
 // a value given to a function, sixteen bytes of a text.
 const (
-	MaxWork  = 50_000_000 // of a whole configuration
-	maxEvent = 2_000_000  // of one expression for one event
+	MaxWork  = 2_000_000 // of a whole configuration
+	maxEvent = 500_000  // of one expression for one event
 )
 
 // maxForDepth bounds for expressions in each other.
@@ -22,11 +22,27 @@ const maxForDepth = 3
 
 // meter counts work down. It is found through the context of an evaluation, so
 // that one expression can be evaluated by many goroutines.
-type meter struct{ left int }
+type meter struct {
+	left  int
+	large bool // a value was too large
+}
 
 // tooMuchWork ends an evaluation: an error would only be collected by the loop
 // that goes on.
 type tooMuchWork struct{}
+
+// tooLarge ends one in which a value is too large to be worked on.
+type tooLarge struct{}
+
+// weigh charges for a value.
+func (m *meter) weigh(v cty.Value) {
+	n := function.Weight(v, function.MaxWeight)
+	m.charge(n)
+	if n >= function.MaxWeight {
+		m.large = true
+		panic(tooLarge{})
+	}
+}
 
 func (m *meter) charge(n int) {
 	if m.left -= n; m.left < 0 {
@@ -72,7 +88,7 @@ func (x *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	m.charge(1)
 	v, diags := x.Expression.Value(ctx)
 	if x.weigh {
-		m.charge(function.Weight(v, min(m.left+1, function.MaxWeight)))
+		m.weigh(v)
 	}
 	return v, diags
 }

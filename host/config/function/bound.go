@@ -16,7 +16,7 @@ import (
 const (
 	MaxString   = 1 << 20 // bytes
 	MaxElements = 10_000  // of one list, map or object
-	MaxWeight   = 400_000 // of the whole, see Weight
+	MaxWeight   = 200_000 // of the whole, see Weight
 	maxDepth    = 200     // of lists in lists
 	maxFile     = 1 << 20 // bytes read by file()
 	maxExponent = 8192    // of a number, to the base of 2
@@ -24,6 +24,9 @@ const (
 	maxWidth    = 4096    // that format() pads to
 	maxMatching = 100_000_000
 )
+
+// ErrTooLarge is said of a value whose weight is MaxWeight or more.
+var ErrTooLarge = fmt.Errorf("it has over %d elements with all that is in it, nests over %d deep, or holds a number of over 2,400 digits", MaxWeight, maxDepth)
 
 // Weight says how much work a value is: one for each element at any depth, and
 // one for every sixteen bytes of text. Lists that hold the same list many times
@@ -79,7 +82,7 @@ func Bounded(v cty.Value) error {
 			return fmt.Errorf("the result has %d elements; at most %d are allowed", n, MaxElements)
 		}
 		if Weight(plain, MaxWeight) >= MaxWeight {
-			return fmt.Errorf("the result is too large: with all that is in it, it has over %d elements, is nested over %d deep, or has a number of over 2,400 digits", MaxWeight, maxDepth)
+			return ErrTooLarge
 		}
 	}
 	return nil
