@@ -169,7 +169,7 @@ func (d *Delivery) Wait() (sdk.Value, *sdk.Error) {
 
 // Cancel tells the plugin that the outcome is not wanted any more. The plugin
 // settles all the same.
-func (d *Delivery) Cancel() { _ = d.instance.process.lane.Cancel(d.number, d.attempt) }
+func (d *Delivery) Cancel() { _ = d.instance.process.lane.Cancel(d.number, d.attempt, wire.Withdrawn) }
 
 // settled takes the outcome of a delivery.
 func (s *Process) settled(w *wire.Settle) error {
