@@ -71,7 +71,7 @@ func TestBounds(t *testing.T) {
 		"a large file":         {locals("x = \"" + rep("x", 1<<20) + "\""), "over 1 MiB"},
 		"lists of lists":       {doubling(30, 10, "[", "", "]"), "Too large"},
 		"objects of objects":   {locals("l0 = {a = 1}\n" + lines(40, func(i int) string { return fmt.Sprintf("l%d = { a = local.l%d, b = local.l%d }", i+1, i, i) })), "Too large"},
-		"a deep list":          {locals("l0 = []\n" + lines(5000, func(i int) string { return fmt.Sprintf("l%d = [local.l%d]", i+1, i) })), "nested over"},
+		"a deep list":          {locals("l0 = []\n" + lines(5000, func(i int) string { return fmt.Sprintf("l%d = [local.l%d]", i+1, i) })), "nests over"},
 		"texts of texts":       {locals("l0 = \"x\"\n" + lines(40, func(i int) string { return fmt.Sprintf("l%d = \"%s\"", i+1, rep(fmt.Sprintf("${local.l%d}", i), 10)) })), "at most 1048576"},
 		"joined texts":         {long + locals("x = \""+rep("${local.s}", 9000)+"\""), "Too much work"},
 		"flattened":            {doubling(5, 10, "[", "", "]") + locals("x = flatten(["+rep("local.l5,", 30)+"])"), "Too"},

@@ -14,7 +14,7 @@ import (
 // a value given to a function, sixteen bytes of a text.
 const (
 	MaxWork  = 2_000_000 // of a whole configuration
-	maxEvent = 500_000  // of one expression for one event
+	maxEvent = 500_000   // of one expression for one event
 )
 
 // maxForDepth bounds for expressions in each other.
