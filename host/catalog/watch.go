@@ -11,6 +11,10 @@ import (
 // one copy is one scan.
 const quiet = 50 * time.Millisecond
 
+// rewatch is how long it takes until a directory that could not be watched is
+// tried again.
+const rewatch = time.Second
+
 // Run watches until ctx ends.
 func (c *Catalog) Run(ctx context.Context) error {
 	defer c.closeAll()
@@ -24,34 +28,41 @@ func (c *Catalog) Run(ctx context.Context) error {
 	}()
 	for ctx.Err() == nil {
 		if watcher == nil {
-			watcher = c.watch()
+			if watcher = c.watch(); watcher != nil {
+				c.rescan(ctx) // what came before the watch began
+			}
 		}
 		var events <-chan fsnotify.Event
 		var faults <-chan error
+		var again <-chan time.Time
 		if watcher != nil {
 			events, faults = watcher.Events, watcher.Errors
+		} else { // the directory may be on its way: a deployment replaces it
+			again = time.After(rewatch)
 		}
 		lost := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case e, ok := <-events:
-			// The directory itself may have been moved away or replaced.
-			lost = !ok || e.Name == c.o.Dir && e.Has(fsnotify.Remove|fsnotify.Rename)
-			if ok && !drained(ctx, events) {
-				return nil
+			lost = !ok || c.gone(e)
+			if ok {
+				lost = c.drain(ctx, events) || lost
 			}
 		case err, ok := <-faults:
 			lost = !ok
 			if ok { // an overflow: something was missed, the scan finds it
 				c.o.Log.Debug("watching the plugin directory", "error", err)
 			}
+		case <-again:
+			continue
 		case <-poll.C:
 			lost = true // a new watch, should the directory be another one now
 		}
 		if lost && watcher != nil {
 			_ = watcher.Close()
 			watcher = nil
+			continue
 		}
 		c.rescan(ctx)
 	}
@@ -85,20 +96,27 @@ func (c *Catalog) watch() *fsnotify.Watcher {
 	return nil
 }
 
-// drained waits until no event has come for a moment; false when ctx ended.
-func drained(ctx context.Context, events <-chan fsnotify.Event) bool {
+// gone reports whether the directory itself was moved away or removed.
+func (c *Catalog) gone(e fsnotify.Event) bool {
+	return e.Name == c.o.Dir && e.Has(fsnotify.Remove|fsnotify.Rename)
+}
+
+// drain waits until no event has come for a moment. It reports whether the
+// watch has ended, or the directory is gone.
+func (c *Catalog) drain(ctx context.Context, events <-chan fsnotify.Event) (lost bool) {
 	for end := time.After(settled); ; {
 		select {
-		case _, ok := <-events:
+		case e, ok := <-events:
 			if !ok {
 				return true
 			}
+			lost = lost || c.gone(e)
 		case <-time.After(quiet):
-			return true
+			return lost
 		case <-end:
-			return true
+			return lost
 		case <-ctx.Done():
-			return false
+			return lost
 		}
 	}
 }
