@@ -59,8 +59,9 @@ func evaluate(e hclsyntax.Expression, ctx *hcl.EvalContext, m *meter) (v cty.Val
 		case nil:
 		case tooMuchWork, tooLarge:
 			v, diags = cty.DynamicVal, nil
-		default:
-			panic(r)
+		default: // the libraries are large, and a reload must not end the daemon
+			v, diags = cty.DynamicVal, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "This cannot be evaluated",
+				Detail: fmt.Sprintf("It is a fault of host, which should say what is wrong here: %v", r), Subject: e.Range().Ptr()}}
 		}
 	}()
 	m.charge(1)

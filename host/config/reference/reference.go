@@ -79,7 +79,7 @@ func Parse(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List)
 					return false
 				}
 				k, err := convert.Convert(s.Key, cty.String)
-				if err != nil {
+				if err != nil || k.IsNull() || !k.IsKnown() { // exec.bill[null]
 					return false
 				}
 				r.Key, r.Keyed = k.AsString(), true
