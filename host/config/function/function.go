@@ -4,11 +4,15 @@
 package function
 
 import (
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"net/url"
 	"os"
@@ -65,10 +69,11 @@ func All(o Outside) map[string]function.Function {
 		"chunklist": stdlib.ChunklistFunc, "coalesce": stdlib.CoalesceFunc, "coalescelist": stdlib.CoalesceListFunc,
 		"compact": stdlib.CompactFunc, "concat": stdlib.ConcatFunc, "contains": stdlib.ContainsFunc,
 		"distinct": stdlib.DistinctFunc, "element": stdlib.ElementFunc, "flatten": stdlib.FlattenFunc,
-		"keys": stdlib.KeysFunc, "length": stdlib.LengthFunc, "lookup": stdlib.LookupFunc, "merge": stdlib.MergeFunc,
+		"keys": stdlib.KeysFunc, "length": length, "lookup": stdlib.LookupFunc, "merge": stdlib.MergeFunc,
 		"range": stdlib.RangeFunc, "reverse": stdlib.ReverseListFunc, "setintersection": stdlib.SetIntersectionFunc,
 		"setproduct": stdlib.SetProductFunc, "setsubtract": stdlib.SetSubtractFunc, "setunion": stdlib.SetUnionFunc,
 		"slice": stdlib.SliceFunc, "sort": stdlib.SortFunc, "values": stdlib.ValuesFunc, "zipmap": stdlib.ZipmapFunc,
+		"alltrue": allTrue, "anytrue": anyTrue, "index": index, "one": one, "sum": sumFunc,
 		// Types.
 		"can": tryfunc.CanFunc, "try": tryfunc.TryFunc, "tobool": stdlib.MakeToFunc(cty.Bool),
 		"tolist": stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)), "tomap": stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)),
@@ -77,8 +82,11 @@ func All(o Outside) map[string]function.Function {
 		// Encodings and hashes.
 		"base64decode": text("value", decodeBase64), "base64encode": text("value", encodeBase64),
 		"csvdecode": stdlib.CSVDecodeFunc, "jsondecode": stdlib.JSONDecodeFunc, "jsonencode": stdlib.JSONEncodeFunc,
-		"sha256": text("value", sum), "urlencode": text("value", func(s string) (string, error) { return url.QueryEscape(s), nil }),
+		"md5": hashed(md5.New), "sha1": hashed(sha1.New), "sha256": hashed(sha256.New), "sha512": hashed(sha512.New),
+		"urlencode":  text("value", func(s string) (string, error) { return url.QueryEscape(s), nil }),
 		"yamldecode": yaml.YAMLDecodeFunc, "yamlencode": yaml.YAMLEncodeFunc,
+		// Networks.
+		"cidrhost": cidrHost, "cidrnetmask": cidrNetmask, "cidrsubnet": cidrSubnet,
 		// Times. There is no timestamp(): a configuration means the same at each look.
 		"formatdate": stdlib.FormatDateFunc, "timeadd": stdlib.TimeAddFunc,
 		// Paths.
@@ -226,9 +234,12 @@ func (o Outside) credential(name string) (string, error) {
 	return o.file(filepath.Join(dir, name))
 }
 
-func sum(s string) (string, error) {
-	h := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(h[:]), nil
+func hashed(make func() hash.Hash) function.Function {
+	return text("value", func(s string) (string, error) {
+		h := make()
+		_, _ = io.WriteString(h, s) // a hash takes everything
+		return hex.EncodeToString(h.Sum(nil)), nil
+	})
 }
 
 func encodeBase64(s string) (string, error) {
