@@ -145,6 +145,10 @@ func (b *builder) target(e hclsyntax.Expression, to *Endpoint) *schema.Action {
 	if e == nil {
 		return nil
 	}
+	if _, list := e.(*hclsyntax.TupleConsExpr); list {
+		b.diags.Problem("Several actions", "A route leads to one action, written without brackets; write a route for each.", e.Range().Ptr())
+		return nil
+	}
 	x, ok := reference.Parse(e, b.ctx, b.diags)
 	if !ok {
 		return nil

@@ -326,7 +326,13 @@ func (v *Reader) listener(f schema.Field, path, s string, e hclsyntax.Expression
 	case errors.As(err, &unknown):
 		return a, fmt.Sprintf("A listener has no option %q.%s", unknown.Name, diagnostic.Suggest(unknown.Name, unknown.Known))
 	case err != nil:
-		return a, capital(err.Error()) + "."
+		hint := ""
+		if !strings.Contains(s, "://") && strings.HasPrefix(s, "/") {
+			hint = fmt.Sprintf(" Did you mean %q?", "unix://"+s)
+		} else if !strings.Contains(s, "://") && strings.Contains(s, ":") {
+			hint = fmt.Sprintf(" Did you mean %q?", "tcp://"+s)
+		}
+		return a, capital(err.Error()) + "." + hint
 	}
 	if a.IsPath() && !filepath.IsAbs(a.Path) {
 		a.Path = v.Abs(a.Path)
@@ -356,7 +362,7 @@ func (v *Reader) resource(r Resource, e hclsyntax.Expression) {
 
 func (v *Reader) list(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
 	if t := x.Type(); !t.IsTupleType() && !t.IsListType() && !t.IsSetType() {
-		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is a list of %s: [ … ].", f.Type.Elem), syntax.RangeOf(e))
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is a list of %s, written in brackets: [ … ].", f.Type.Elem), syntax.RangeOf(e))
 		return nil, nil, false
 	}
 	config, shown, all := []any{}, []any{}, true
@@ -374,7 +380,7 @@ func (v *Reader) list(f schema.Field, path string, x cty.Value, e hclsyntax.Expr
 
 func (v *Reader) dict(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
 	if t := x.Type(); !t.IsObjectType() && !t.IsMapType() {
-		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is a map of %s: { key = value }.", f.Type.Elem), syntax.RangeOf(e))
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is a map of %s, written as { key = value }.", f.Type.Elem), syntax.RangeOf(e))
 		return nil, nil, false
 	}
 	config, shown, all := map[string]any{}, map[string]any{}, true
@@ -392,7 +398,7 @@ func (v *Reader) dict(f schema.Field, path string, x cty.Value, e hclsyntax.Expr
 
 func (v *Reader) object(f schema.Field, path string, x cty.Value, e hclsyntax.Expression, show func(c, s any) (any, any, bool)) (any, any, bool) {
 	if t := x.Type(); !t.IsObjectType() && !t.IsMapType() {
-		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is %s: { name = value }.", f.Type), syntax.RangeOf(e))
+		v.Diags.Problem("Wrong value for "+path, fmt.Sprintf("It is %s, written as { name = value }.", f.Type), syntax.RangeOf(e))
 		return nil, nil, false
 	}
 	values := x.AsValueMap()

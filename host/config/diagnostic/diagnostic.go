@@ -285,6 +285,9 @@ func Nearest(got string, known []string) string {
 		return "" // nobody's typing error
 	}
 	best, distance := "", max(2, len(got)/3)+1
+	if len(got) < 3 {
+		distance = 2
+	}
 	for _, k := range known {
 		if n := levenshtein.Distance(got, k, nil); n < distance {
 			best, distance = k, n

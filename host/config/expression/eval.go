@@ -82,7 +82,11 @@ func namesExist(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.
 		root := t.RootName()
 		object, known := variable(ctx, root)
 		if !known {
-			diags.Problem("Unknown name", fmt.Sprintf("There is nothing called %q here.%s", root, absent(root, ctx)), t.SourceRange().Ptr())
+			hint := absent(root, ctx)
+			if len(t) == 1 && words[root] == "" && diagnostic.Nearest(root, roots(ctx)) == "" {
+				hint = fmt.Sprintf(" A text is written in quotes: %q.", root)
+			}
+			diags.Problem("Unknown name", fmt.Sprintf("There is nothing called %q here.%s", root, hint), t.SourceRange().Ptr())
 			ok = false
 			continue
 		}

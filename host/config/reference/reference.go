@@ -45,6 +45,10 @@ func Address(plugin, name, key string) string {
 func Parse(e hclsyntax.Expression, ctx *hcl.EvalContext, diags *diagnostic.List) (r Ref, ok bool) {
 	r.At = e.Range()
 	fail := func() (Ref, bool) {
+		if t, ok := e.(*hclsyntax.TemplateExpr); ok && t.IsStringLiteral() {
+			diags.Problem("Not a reference", "References are written without quotes: plugin.name, or plugin.name[key] for one of for_each, followed by the event or action.", e.Range().Ptr())
+			return r, false
+		}
 		diags.Problem("Not a reference", "Write plugin.name, or plugin.name[key] for one of for_each, followed by the event or action.", e.Range().Ptr())
 		return r, false
 	}
