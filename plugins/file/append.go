@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/google/uuid"
 
@@ -58,7 +59,8 @@ func (a *appender) current() (*os.File, error) {
 		}
 		_ = a.closeFile()
 	}
-	f, err := a.root.OpenFile(a.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	// Without waiting for the reader of a pipe that somebody put there.
+	f, err := a.root.OpenFile(a.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +88,12 @@ func writeWhole(root *os.Root, in WriteInput) (Written, error) {
 	if !filepath.IsLocal(in.Path) {
 		return Written{}, sdk.Errorf(sdk.InvalidArgument, "%q leads out of dir", in.Path)
 	}
+	if in.Path = filepath.Clean(in.Path); in.Path == "." {
+		return Written{}, sdk.Errorf(sdk.InvalidArgument, "the path is dir itself: name a file below it")
+	}
+	if info, err := root.Stat(in.Path); err == nil && info.IsDir() {
+		return Written{}, sdk.Errorf(sdk.InvalidArgument, "%s is a directory", in.Path)
+	}
 	content := text(in.Content)
 	if dir := filepath.Dir(in.Path); dir != "." {
 		if err := root.MkdirAll(dir, 0o750); err != nil {
@@ -112,10 +120,10 @@ func writeWhole(root *os.Root, in WriteInput) (Written, error) {
 // text is a string's text, or the JSON of anything else.
 func text(raw json.RawMessage) []byte {
 	var s string
-	if json.Unmarshal(raw, &s) == nil {
+	if bytes.HasPrefix(raw, []byte(`"`)) && json.Unmarshal(raw, &s) == nil {
 		return []byte(s)
 	}
-	return bytes.TrimSpace(raw)
+	return bytes.Clone(bytes.TrimSpace(raw))
 }
 
 // failure says whether another try may help.

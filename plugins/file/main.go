@@ -97,26 +97,28 @@ func newInstance(_ context.Context, c Config, env *sdk.Env) (*sdk.Instance, erro
 		},
 		Close: func() error { return errors.Join(a.close(), root.Close()) },
 	}
-	if c.Watch != "" || c.Tail != "" {
-		in.Run = func(ctx context.Context) error { return follow(ctx, c, root, env) }
+	var parts []func(context.Context) error
+	if c.Watch != "" {
+		parts = append(parts, func(ctx context.Context) error { return watch(ctx, c, root, env) })
+	}
+	if c.Tail != "" {
+		t := newTail(c, root, env)
+		in.OnDrain = t.drain
+		parts = append(parts, t.run)
+	}
+	if len(parts) > 0 {
+		in.Run = func(ctx context.Context) error { return together(ctx, parts) }
 	}
 	return in, nil
 }
 
-// follow watches and tails until ctx ends, or one of them fails.
-func follow(ctx context.Context, c Config, root *os.Root, env *sdk.Env) error {
+// together runs parts until ctx ends, or one of them fails.
+func together(ctx context.Context, parts []func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var parts []func() error
-	if c.Watch != "" {
-		parts = append(parts, func() error { return watch(ctx, c, root, env) })
-	}
-	if c.Tail != "" {
-		parts = append(parts, func() error { return newTail(c, root, env).run(ctx) })
-	}
 	ended := make(chan error, len(parts))
 	for _, p := range parts {
-		go func() { ended <- p() }()
+		go func() { ended <- p(ctx) }()
 	}
 	var first error
 	for range parts {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/renameio/v2"
 
@@ -29,8 +30,9 @@ type Line struct {
 
 const (
 	tailPoll    = 100 * time.Millisecond
-	tailPending = 256     // lines whose promise is not settled
-	maxLine     = 1 << 20 // bytes; a longer line is split
+	tailPending = 256         // lines whose promise is not settled
+	maxLine     = 512 << 10   // bytes; a longer line is split, so that it fits as JSON too
+	rotateGrace = time.Second // without more in a file that was moved away, until it is left
 	saveEvery   = 200 * time.Millisecond
 	retryPause  = time.Second
 )
@@ -56,24 +58,48 @@ type tailer struct {
 	from  string
 	root  *os.Root
 	env   *sdk.Env
-	store string // where the mark is kept
+	store string        // where the mark is kept
+	stop  chan struct{} // closed when nothing is read any more
+	ended chan struct{} // closed when run has returned
 
 	file    *os.File
 	reader  *bufio.Reader
-	at      mark   // read up to here
-	partial []byte // a line without its end yet
-	done    mark   // handled up to here
+	at      mark      // read up to here
+	partial []byte    // a line without its end yet
+	moved   time.Time // since when the name leads elsewhere and nothing came
+	done    mark      // handled up to here
 	saved   mark
 	lastly  time.Time
 	pending []sent
 }
 
 func newTail(c Config, root *os.Root, env *sdk.Env) *tailer {
-	return &tailer{path: c.Tail, from: c.From, root: root, env: env, store: filepath.Join(env.StateDir, "tail.json")}
+	return &tailer{path: c.Tail, from: c.From, root: root, env: env, store: filepath.Join(env.StateDir, "tail.json"),
+		stop: make(chan struct{}), ended: make(chan struct{})}
+}
+
+// drain stops reading and waits for the outcomes of what was read, so that the
+// next instance does not read it again.
+func (t *tailer) drain(ctx context.Context) {
+	close(t.stop)
+	select {
+	case <-t.ended:
+	case <-ctx.Done():
+	}
+}
+
+func (t *tailer) draining() bool {
+	select {
+	case <-t.stop:
+		return true
+	default:
+		return false
+	}
 }
 
 // run follows the file until ctx ends.
 func (t *tailer) run(ctx context.Context) error {
+	defer close(t.ended)
 	if err := t.load(); err != nil {
 		return err
 	}
@@ -85,8 +111,20 @@ func (t *tailer) run(ctx context.Context) error {
 	}()
 	first := true
 	for ctx.Err() == nil {
+		if t.draining() {
+			if len(t.pending) == 0 {
+				return nil
+			}
+			t.settle(ctx, tailPoll)
+			continue
+		}
 		if t.file == nil && !t.open(first) {
-			first = false // a file that comes later is read from its start
+			first = false
+			if t.at.Inode == 0 { // a file that comes later is read from its start
+				t.at = mark{Inode: noFile}
+				t.done = t.at
+			}
+			t.trySave()
 			t.settle(ctx, tailPoll)
 			continue
 		}
@@ -100,30 +138,31 @@ func (t *tailer) run(ctx context.Context) error {
 			continue
 		}
 		t.settle(ctx, tailPoll)
-		t.rotated()
+		t.trySave()
+		t.rotated(ctx)
 	}
 	return nil
 }
 
 // open opens the file where the last look left it: at the mark when it is the
-// same file, at the start when it is another one.
+// same file, at the start when it is another one. A file that was moved away
+// while nobody looked is finished first.
 func (t *tailer) open(first bool) bool {
-	f, err := t.root.Open(t.path)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.env.Log.Warn("the followed file cannot be opened", "error", err)
+	f, info := t.regular(t.path)
+	if first && t.at.Inode != 0 && (f == nil || inodeOf(info) != t.at.Inode) {
+		if old, oldInfo := t.elsewhere(); old != nil {
+			if f != nil {
+				_ = f.Close()
+			}
+			f, info = old, oldInfo
 		}
+	}
+	if f == nil {
 		return false
 	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		_ = f.Close()
-		return false
-	}
-	inode := inodeOf(info)
-	at := mark{Inode: inode}
+	at := mark{Inode: inodeOf(info)}
 	switch {
-	case t.at.Inode == inode && t.at.Offset <= info.Size():
+	case t.at.Inode == at.Inode && t.at.Offset <= info.Size():
 		at.Offset = t.at.Offset
 	case t.at.Inode == 0 && first && t.from == "end":
 		at.Offset = info.Size()
@@ -132,11 +171,46 @@ func (t *tailer) open(first bool) bool {
 		_ = f.Close()
 		return false
 	}
-	t.file, t.reader, t.at, t.partial = f, bufio.NewReaderSize(f, 64<<10), at, nil
+	t.file, t.reader, t.at, t.partial, t.moved = f, bufio.NewReaderSize(f, 64<<10), at, nil, time.Time{}
 	if len(t.pending) == 0 {
 		t.done = at
+		t.trySave() // what comes from here on must not be passed over
 	}
 	return true
+}
+
+// regular opens a regular file, without waiting for the writer of a pipe.
+func (t *tailer) regular(path string) (*os.File, fs.FileInfo) {
+	f, err := t.root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.env.Log.Warn("the followed file cannot be opened", "error", err)
+		}
+		return nil, nil
+	}
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, nil
+	}
+	return f, info
+}
+
+// elsewhere finds the file of the mark beside its old name, when there is
+// something left to read in it.
+func (t *tailer) elsewhere() (*os.File, fs.FileInfo) {
+	dir := filepath.Dir(t.path)
+	entries, _ := fs.ReadDir(t.root.FS(), dir) // without the directory there is nothing to find
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || inodeOf(info) != t.at.Inode || info.Size() <= t.at.Offset {
+			continue
+		}
+		if f, info := t.regular(filepath.Join(dir, e.Name())); f != nil {
+			return f, info
+		}
+	}
+	return nil, nil
 }
 
 func (t *tailer) closeFile() {
@@ -150,22 +224,45 @@ func (t *tailer) closeFile() {
 func (t *tailer) read(ctx context.Context) (more bool, err error) {
 	b, err := t.reader.ReadSlice('\n')
 	t.partial = append(t.partial, b...)
-	whole := err == nil || len(t.partial) >= maxLine
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+	if len(b) > 0 {
+		t.moved = time.Time{}
+	}
+	switch {
+	case err == nil:
+		t.emit(ctx, len(t.partial))
+	case !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull):
 		return false, err
+	case len(t.partial) >= maxLine:
+		t.emit(ctx, wholeRunes(t.partial))
+	case errors.Is(err, io.EOF):
+		return false, nil
 	}
-	if !whole {
-		return errors.Is(err, bufio.ErrBufferFull), nil
+	return true, nil
+}
+
+// wholeRunes is the length of b without a rune that is cut in two at its end.
+func wholeRunes(b []byte) int {
+	for n := len(b) - 1; n >= max(0, len(b)-utf8.UTFMax); n-- {
+		if utf8.RuneStart(b[n]) {
+			if !utf8.FullRune(b[n:]) {
+				return n
+			}
+			break
+		}
 	}
+	return len(b)
+}
+
+// emit emits the first n bytes of what was read as a line.
+func (t *tailer) emit(ctx context.Context, n int) {
 	line := Line{Path: t.path, Offset: t.at.Offset,
-		Text: strings.ToValidUTF8(string(bytes.TrimRight(t.partial, "\r\n")), "\uFFFD")}
-	t.at.Offset += int64(len(t.partial))
-	t.partial = t.partial[:0]
+		Text: strings.ToValidUTF8(string(bytes.TrimRight(t.partial[:n], "\r\n")), "\uFFFD")}
+	t.at.Offset += int64(n)
+	t.partial = append(t.partial[:0], t.partial[n:]...)
 	for len(t.pending) >= tailPending && ctx.Err() == nil {
 		t.settle(ctx, tailPoll)
 	}
 	t.pending = append(t.pending, sent{promise: newLine.Emit(ctx, t.env, line), line: line, end: t.at})
-	return true, nil
 }
 
 // settle takes the outcomes that are there, in order, and waits a while for the
@@ -207,7 +304,9 @@ func (t *tailer) settle(ctx context.Context, wait time.Duration) {
 			t.env.Log.Warn("a line was passed over", "offset", p.line.Offset, "error", err)
 		}
 		t.done = p.end
-		t.pending = t.pending[1:]
+		if t.pending = t.pending[1:]; len(t.pending) == 0 {
+			t.done = t.at // in another file, perhaps
+		}
 		t.trySave()
 	}
 	if wait > 0 {
@@ -219,25 +318,41 @@ func (t *tailer) settle(ctx context.Context, wait time.Duration) {
 }
 
 // rotated looks, at the end of the file, whether it was cut short or whether
-// its name leads to another file now.
-func (t *tailer) rotated() {
+// its name leads to another file now. Who writes may notice later than we do, so
+// a file that was moved away is left when nothing has come for a while. A line
+// without an end is one then.
+func (t *tailer) rotated(ctx context.Context) {
 	have, err := t.file.Stat()
 	if err != nil {
 		t.closeFile()
 		return
 	}
-	if have.Size() < t.at.Offset { // truncated: begin again
-		t.closeFile()
-		t.at = mark{}
-		t.at.Inode = ^uint64(0) // not the mark of any file
-		return
+	end := t.at.Offset + int64(len(t.partial))
+	if have.Size() >= end {
+		now, err := t.root.Stat(t.path)
+		if err != nil || os.SameFile(have, now) || have.Size() > end {
+			t.moved = time.Time{}
+			return
+		}
+		if t.moved.IsZero() {
+			t.moved = time.Now()
+		}
+		if time.Since(t.moved) < rotateGrace {
+			return
+		}
 	}
-	now, err := t.root.Stat(t.path)
-	if err == nil && !os.SameFile(have, now) && have.Size() <= t.at.Offset+int64(len(t.partial)) {
-		t.closeFile()
-		t.at = mark{Inode: ^uint64(0)}
+	if len(t.partial) > 0 {
+		t.emit(ctx, len(t.partial))
+	}
+	t.closeFile()
+	t.at = mark{Inode: noFile} // whatever comes is read from its start
+	if len(t.pending) == 0 {
+		t.done = t.at
 	}
 }
+
+// noFile is the inode of no file.
+const noFile = ^uint64(0)
 
 func inodeOf(info fs.FileInfo) uint64 { return info.Sys().(*syscall.Stat_t).Ino }
 

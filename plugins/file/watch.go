@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -25,6 +26,17 @@ type FileInfo struct {
 // copy is one event.
 const calm = 200 * time.Millisecond
 
+// version tells whether a file is still what it was.
+type version struct {
+	inode uint64
+	size  int64
+	time  int64 // of the last change, in nanoseconds
+}
+
+func versionOf(info fs.FileInfo) version {
+	return version{inodeOf(info), info.Size(), info.ModTime().UnixNano()}
+}
+
 // watch emits an event for each file that appears, changes or goes.
 func watch(ctx context.Context, c Config, root *os.Root, env *sdk.Env) error {
 	w, err := fsnotify.NewWatcher()
@@ -35,8 +47,8 @@ func watch(ctx context.Context, c Config, root *os.Root, env *sdk.Env) error {
 	if err := w.Add(fmt.Sprintf("/proc/self/fd/%d", c.Dir.Fd())); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
-	known := map[string]time.Time{} // name → when it was last changed
-	if err := each(root, c.Watch, func(name string, info fs.FileInfo) { known[name] = info.ModTime() }); err != nil {
+	known := map[string]version{}
+	if err := each(root, c.Watch, func(name string, info fs.FileInfo) { known[name] = versionOf(info) }); err != nil {
 		return fmt.Errorf("watch: %w", err)
 	}
 	touched := map[string]time.Time{}
@@ -72,7 +84,7 @@ func watch(ctx context.Context, c Config, root *os.Root, env *sdk.Env) error {
 }
 
 // tell emits what has become of a file.
-func tell(ctx context.Context, root *os.Root, env *sdk.Env, name string, known map[string]time.Time) {
+func tell(ctx context.Context, root *os.Root, env *sdk.Env, name string, known map[string]version) {
 	before, was := known[name]
 	info, err := root.Stat(name)
 	switch {
@@ -81,10 +93,10 @@ func tell(ctx context.Context, root *os.Root, env *sdk.Env, name string, known m
 		removed.Emit(ctx, env, FileInfo{Path: name}, sdk.Subject(name))
 	case err != nil || !info.Mode().IsRegular():
 	case !was:
-		known[name] = info.ModTime()
+		known[name] = versionOf(info)
 		created.Emit(ctx, env, about(name, info), sdk.Subject(name))
-	case !info.ModTime().Equal(before):
-		known[name] = info.ModTime()
+	case versionOf(info) != before:
+		known[name] = versionOf(info)
 		changed.Emit(ctx, env, about(name, info), sdk.Subject(name))
 	}
 }
@@ -94,7 +106,12 @@ func about(name string, info fs.FileInfo) FileInfo {
 	return FileInfo{Path: name, Size: info.Size(), Time: &t}
 }
 
+// matches leaves hidden files to patterns that begin with a dot, as a shell
+// does: files are often made under such a name and then moved.
 func matches(pattern, name string) bool {
+	if strings.HasPrefix(name, ".") && !strings.HasPrefix(pattern, ".") {
+		return false
+	}
 	ok, _ := filepath.Match(pattern, name) // the pattern was checked
 	return ok
 }
