@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -52,14 +53,20 @@ func format(ctx context.Context, c Config, data json.RawMessage) []byte {
 	if len(data) > 0 && !json.Valid(data) {
 		data, _ = json.Marshal(string(data)) // strings cannot fail
 	}
-	out := []byte(data)
+	var out bytes.Buffer
+	out.WriteString(c.Prefix)
 	if e, ok := sdk.FromContext(ctx); ok && c.Only == "event" {
 		l := line{ID: e.ID.String(), Type: e.Type, Source: e.Source, Subject: e.Subject,
 			Time: time.Unix(0, e.Time).UTC(), Causation: e.Causation.String(), Data: data}
 		if e.Correlation != e.ID {
 			l.Correlation = e.Correlation.String()
 		}
-		out, _ = json.Marshal(l) // data is JSON
+		lines := json.NewEncoder(&out)
+		lines.SetEscapeHTML(false)
+		_ = lines.Encode(l) // data is JSON
+		return out.Bytes()
 	}
-	return append(append([]byte(c.Prefix), out...), '\n')
+	_ = json.Compact(&out, data) // it is JSON, perhaps of several lines
+	out.WriteByte('\n')
+	return out.Bytes()
 }
