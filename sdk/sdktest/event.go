@@ -18,6 +18,23 @@ type Emitted struct {
 	instance *Instance
 	promise  uint64
 	settle   sync.Once
+	gone     chan struct{} // closed when it is withdrawn
+}
+
+// Withdrawn is closed when the plugin does not want the outcome any more. The
+// promise is rejected then, as host rejects it.
+func (e *Emitted) Withdrawn() <-chan struct{} { return e.gone }
+
+// withdraw rejects a promise that nobody waits for.
+func (s *Process) withdraw(promise uint64, _ uint32) error {
+	s.mu.Lock()
+	e := s.events[promise]
+	s.mu.Unlock()
+	if e != nil {
+		close(e.gone)
+		e.Reject(&sdk.Error{Code: sdk.Canceled, Reason: wire.ReasonWithdrawn, Message: "the event was withdrawn"})
+	}
+	return nil
 }
 
 // Accept says that host has the event; for HoldAccepts.
@@ -38,7 +55,13 @@ func (e *Emitted) Resolve(value any) {
 func (e *Emitted) Reject(err *sdk.Error) { e.send(&wire.Settle{Ref: e.promise, Err: err}) }
 
 func (e *Emitted) send(w *wire.Settle) {
-	e.settle.Do(func() { _ = e.instance.process.lane.Settle(w) }) // a plugin that has ended wants none
+	e.settle.Do(func() {
+		s := e.instance.process
+		s.mu.Lock()
+		delete(s.events, e.promise)
+		s.mu.Unlock()
+		_ = s.lane.Settle(w) // a plugin that has ended wants none
+	})
 }
 
 // Into decodes the event's data.
@@ -121,7 +144,8 @@ func (s *Process) emitted(w *wire.Emit) error {
 	if i == nil || int(w.Type) >= len(s.manifest.Events) {
 		return s.lane.Settle(&wire.Settle{Ref: w.Promise, Err: sdk.Errorf(sdk.FailedPrecondition, "there is no such instance or event")})
 	}
-	e := &Emitted{Name: s.manifest.Events[w.Type].Name, Event: w.Event, instance: i, promise: w.Promise}
+	e := &Emitted{Name: s.manifest.Events[w.Type].Name, Event: w.Event, instance: i, promise: w.Promise, gone: make(chan struct{})}
+	s.events[w.Promise] = e
 	e.Event.Data = bytes.Clone(w.Event.Data)
 	e.Event.Type, e.Event.Source = i.address+"."+e.Name, "test/"+i.address // as host does
 	if !i.config.hold {

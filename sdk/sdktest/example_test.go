@@ -84,4 +84,3 @@ func TestShout(t *testing.T) {
 		t.Errorf("%d events", len(got))
 	}
 }
-

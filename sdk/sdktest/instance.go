@@ -2,6 +2,7 @@ package sdktest
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/pluginhost/host/sdk"
@@ -86,6 +87,18 @@ func (i *Instance) Drain(timeout time.Duration) (unfinished int) {
 	return n
 }
 
+// Pause stops reading from datagram sockets of the configuration, as host does
+// before a successor reads them.
+func (i *Instance) Pause(attributes ...string) {
+	t := i.process.t
+	t.Helper()
+	ctx, cancel := i.process.context()
+	defer cancel()
+	if err := i.process.control.Pause(ctx, i.handle, attributes); err != nil {
+		t.Errorf("sdktest: pause: %v", err)
+	}
+}
+
 // With changes the event of a delivery: its subject, deadline, trace and so on.
 type With func(*sdk.EventInfo)
 
@@ -145,10 +158,10 @@ type Delivery struct {
 	action   string
 	number   uint64
 	attempt  uint32
+	token    sdk.Token     // once it is detached; under process.mu
 	done     chan struct{} // closed when value and err are set
 	value    sdk.Value
 	err      *sdk.Error
-	lost     bool
 }
 
 // Done is closed when the delivery is settled.
@@ -169,12 +182,28 @@ func (d *Delivery) Wait() (sdk.Value, *sdk.Error) {
 
 // Cancel tells the plugin that the outcome is not wanted any more. The plugin
 // settles all the same.
-func (d *Delivery) Cancel() { _ = d.instance.process.lane.Cancel(d.number, d.attempt, wire.Withdrawn) }
+func (d *Delivery) Cancel() {
+	_ = d.instance.process.lane.Cancel(d.number, d.attempt, wire.Withdrawn) // a plugin that has ended wants none
+}
+
+// Token waits until the plugin has detached the delivery, and returns its token.
+// Process.Settle settles it then, or Env.Settle of an instance.
+func (d *Delivery) Token() sdk.Token {
+	s := d.instance.process
+	s.t.Helper()
+	if !s.wait(func() bool { return d.token != "" }) {
+		s.t.Fatalf("sdktest: a delivery to %s.%s was not detached within %v", d.instance.address, d.action, patience)
+	}
+	return d.token
+}
 
 // settled takes the outcome of a delivery.
 func (s *Process) settled(w *wire.Settle) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if w.Token != "" {
+		return s.lane.Settle(&wire.Settle{Ref: w.Ref, Err: s.settle(sdk.Token(w.Token), w.Value, w.Err)})
+	}
 	d := s.deliveries[w.Ref]
 	switch {
 	case d == nil:
@@ -182,10 +211,58 @@ func (s *Process) settled(w *wire.Settle) error {
 		return nil
 	case d.attempt != w.Attempt:
 		s.t.Errorf("sdktest: delivery %d was settled for attempt %d", w.Ref, w.Attempt)
+	case d.token != "":
+		s.t.Errorf("sdktest: delivery %d was settled although it is detached", w.Ref)
 	}
-	delete(s.deliveries, w.Ref)
-	d.value, d.err = append(sdk.Value(nil), w.Value...), w.Err
+	s.end(d, w.Value, w.Err)
+	return nil
+}
+
+// end gives a delivery its outcome; s.mu is held.
+func (s *Process) end(d *Delivery, value []byte, err *sdk.Error) {
+	delete(s.deliveries, d.number)
+	d.value, d.err = append(sdk.Value(nil), value...), err
 	close(d.done)
+}
+
+// detach gives the plugin a token for a delivery.
+func (s *Process) detach(promise, delivery uint64, attempt uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.deliveries[delivery]
+	if d == nil || d.attempt != attempt || d.token != "" {
+		s.t.Errorf("sdktest: delivery %d was detached twice, or does not exist", delivery)
+		return s.lane.Settle(&wire.Settle{Ref: promise, Err: sdk.Errorf(sdk.Aborted, "there is no such delivery")})
+	}
+	s.numbers++
+	d.token = sdk.Token(fmt.Sprintf("token-%d", s.numbers))
+	s.tokens[d.token] = d
+	s.notify()
+	return s.lane.Settle(&wire.Settle{Ref: promise, Value: []byte(d.token)})
+}
+
+// Settle settles a detached delivery, as anyone who holds its token may. The
+// error says why that was not taken.
+func (s *Process) Settle(t sdk.Token, value any, failed *sdk.Error) *sdk.Error {
+	s.t.Helper()
+	b, err := encode(value)
+	if err != nil {
+		s.t.Errorf("sdktest: value: %v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settle(t, b, failed)
+}
+
+func (s *Process) settle(t sdk.Token, value []byte, failed *sdk.Error) *sdk.Error {
+	d := s.tokens[t]
+	switch {
+	case d == nil:
+		return &sdk.Error{Code: sdk.NotFound, Reason: wire.ReasonUnknownToken, Message: "there is no such token"}
+	case s.deliveries[d.number] == nil:
+		return &sdk.Error{Code: sdk.FailedPrecondition, Reason: wire.ReasonAlreadySettled, Message: "the delivery is settled"}
+	}
+	s.end(d, value, failed)
 	return nil
 }
 

@@ -67,6 +67,8 @@ type Process struct {
 	instances   map[uint32]*Instance
 	handles     uint32
 	deliveries  map[uint64]*Delivery // not settled
+	tokens      map[sdk.Token]*Delivery
+	events      map[uint64]*Emitted // not settled, by promise
 	numbers     uint64
 	changed     chan struct{} // closed and replaced when something came
 	stdout      strings.Builder
@@ -84,7 +86,7 @@ func New[C any](t testing.TB, p sdk.Plugin[C]) *Process {
 		t.Fatalf("sdktest: host would refuse the plugin: %v", err)
 	}
 	s := &Process{t: t, manifest: manifest, label: strconv.FormatUint(labels.Add(1), 10), temp: t.TempDir(),
-		instances: map[uint32]*Instance{}, deliveries: map[uint64]*Delivery{},
+		instances: map[uint32]*Instance{}, deliveries: map[uint64]*Delivery{}, tokens: map[sdk.Token]*Delivery{}, events: map[uint64]*Emitted{},
 		ended: make(chan struct{}), changed: make(chan struct{}), log: newLog(t)}
 	ours, theirs := net.Pipe()
 	s.conn, s.lane = ours, wire.NewLane(ours)
@@ -316,12 +318,12 @@ func (s *Process) forget(i *Instance) {
 func (s *Process) lost() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for number, d := range s.deliveries {
-		d.err = &sdk.Error{Code: sdk.Unavailable, Reason: wire.ReasonCrashed, Message: "the plugin ended", Retryable: true}
-		d.lost = !s.killed
-		close(d.done)
-		delete(s.deliveries, number)
-		if d.lost {
+	for _, d := range s.deliveries {
+		if d.token != "" {
+			continue // it outlives the plugin
+		}
+		s.end(d, nil, &sdk.Error{Code: sdk.Unavailable, Reason: wire.ReasonCrashed, Message: "the plugin ended", Retryable: true})
+		if !s.killed {
 			s.t.Errorf("sdktest: a delivery to %s.%s was lost: the plugin ended without settling it", d.instance.address, d.action)
 		}
 	}
@@ -363,8 +365,10 @@ func (s *Process) close() {
 // handler is host's side of the lane.
 func (s *Process) handler() wire.Handler {
 	return wire.Handler{
-		Emit:   s.emitted,
-		Settle: s.settled,
+		Emit:     s.emitted,
+		Settle:   s.settled,
+		Detach:   s.detach,
+		Withdraw: s.withdraw,
 		Credit: func(instance, n uint32) error {
 			s.mu.Lock()
 			defer s.mu.Unlock()
