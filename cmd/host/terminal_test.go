@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestTerminal(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		args := append(tt.args, "-c", s.config)
+		args := slices.Concat(tt.args, []string{"-c", s.config})
 		var code int
 		var got string
 		if tt.tty {
