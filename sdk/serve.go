@@ -47,6 +47,8 @@ func (s *process) serve() error {
 	// Caught rather than ignored: a program that the plugin starts would inherit
 	// the latter.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// The process was executed by a descriptor, whose number ps would show.
+	_ = os.WriteFile("/proc/self/comm", []byte(s.manifest.Name), 0) // for people only
 	// go-plugin takes the standard descriptors over: ours are duplicates.
 	stdout, err := duplicate(1, "stdout")
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -49,6 +50,18 @@ func TestQuickstart(t *testing.T) {
 	s.until("the clock has ticked", func() bool { return strings.Contains(s.out.String(), `"type":"cron.clock.tick"`) })
 	if out := s.host(0, "emit", "http.orders.request", "-d", `{"id":"o-2","total":3}`); !strings.Contains(out, `resolved: {"id":"o-2","net":3.00,"tax":0.57,"total":3.57}`) {
 		t.Errorf("by hand: %s", out)
+	}
+}
+
+// Processes have the names of their plugins, and not of how they were executed.
+func TestQuickstartProcessNames(t *testing.T) {
+	s, _ := quickstart(t)
+	for address, pid := range s.pids() {
+		plugin, _, _ := strings.Cut(address, ".")
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if name := strings.TrimSpace(string(b)); name != plugin || err != nil {
+			t.Errorf("%s runs as %q, %v", address, name, err)
+		}
 	}
 }
 
