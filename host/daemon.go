@@ -27,6 +27,7 @@ type daemon struct {
 	catalog  *catalog.Catalog
 	router   *route.Router
 	recorder *observe.Recorder
+	audit    *observe.Audit
 	applier  *apply.Applier
 }
 
@@ -38,6 +39,14 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 		Pid: os.Getpid(), Started: d.started, ConfigDir: d.dir}
 	d.applier.Status(&s)
 	s.Events, s.Routes = d.router.Counts()
+	s.Reasons = d.router.Reasons()
+	dead, _ := d.router.Dead()
+	s.Dead = len(dead)
+	blocked, refused := d.router.Blocked(), d.audit.Refused()
+	for n := range s.Instances {
+		i := &s.Instances[n]
+		i.Waits, i.Refused = blocked[i.Address], refused[i.Address]
+	}
 	s.Subsystems = []observe.Subsystem{d.catalogStatus(), configStatus(s.LastReload)}
 	if d.applier.Config() == nil {
 		s.Light, s.Reason = observe.Yellow, "starting: nothing is served yet"

@@ -24,6 +24,7 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/sdk/wire"
 )
 
 // recorded is how many steps of events the recorder keeps.
@@ -67,13 +68,16 @@ func Run(ctx context.Context, o Options) error {
 
 	// Events become promises.
 	recorder := observe.NewRecorder(recorded)
+	audit := observe.NewAudit(recorder, func(instance string, err *wire.Error, untold uint64) {
+		o.Log.Warn("refused to act as somebody else", "instance", instance, "error", err, "untold", untold)
+	})
 	router := route.New(route.Options{Node: settings.Node, Recorder: recorder, Log: o.Log.Named("route")})
 	routing := start(router.Run)
 	defer routing.stop()
 
 	// Configured plugins become instances.
 	instances := instance.NewSet(instance.Options{
-		Launcher: g.launcher, Router: router, Open: g.catalog.Open, Node: settings.Node,
+		Launcher: g.launcher, Router: router, Audit: audit, Open: g.catalog.Open, Node: settings.Node,
 		Dir: files.Dir(), StateDir: settings.StateDir, Stdout: o.Stdout, Log: o.Log.Named("instance"),
 	})
 	running := start(instances.Run)
@@ -94,7 +98,7 @@ func Run(ctx context.Context, o Options) error {
 
 	// Everything can be asked for over the control socket.
 	d := &daemon{options: o, settings: settings, dir: files.Dir(), started: time.Now(),
-		catalog: g.catalog, router: router, recorder: recorder, applier: applier}
+		catalog: g.catalog, router: router, recorder: recorder, audit: audit, applier: applier}
 	serving := start(func(ctx context.Context) error { return server.Run(ctx, d) })
 	defer serving.stop()
 

@@ -27,6 +27,16 @@ type Backend interface {
 	Reload(ctx context.Context, progress func(apply.Progress)) (apply.Result, error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(ctx context.Context, e EmitRequest) (EmitResult, error)
+	// Settle settles a detached delivery by its token. The error is a
+	// *wire.Error with reason unknown_token, stale_attempt or already_settled
+	// when that is not taken.
+	Settle(ctx context.Context, s SettleRequest) error
+	// Story tells the life of an event.
+	Story(ctx context.Context, s StoryRequest) (Story, error)
+	// Dead lists the deliveries that failed for good and are kept.
+	Dead(ctx context.Context) (DeadList, error)
+	// Replay gives dead deliveries to their routes again.
+	Replay(ctx context.Context, r ReplayRequest) ([]observe.Replayed, error)
 	// Tail passes recent and new steps of events until ctx ends or f fails.
 	Tail(ctx context.Context, backlog int, match func(*observe.Entry) bool, f func(observe.Entry) error) error
 }
@@ -44,4 +54,41 @@ type EmitResult struct {
 	ID    wire.ID         `json:"id"`
 	Value json.RawMessage `json:"value,omitempty"`
 	Err   *wire.Error     `json:"error,omitempty"`
+}
+
+// SettleRequest is the outcome of a detached delivery.
+type SettleRequest struct {
+	Token string          `json:"token"`
+	Value json.RawMessage `json:"value,omitempty"`
+	Err   *wire.Error     `json:"error,omitempty"` // rejects
+}
+
+// StoryRequest names an event: by its id, as the last one about a subject, or
+// as the last one that failed.
+type StoryRequest struct {
+	Event       wire.ID `json:"event,omitzero"`
+	Subject     string  `json:"subject,omitempty"`
+	LastFailure bool    `json:"last_failure,omitempty"`
+}
+
+// Story is what is known of an event: what the recorder has of it, of its
+// causes and of what it led to, in order, and which deliveries still wait.
+type Story struct {
+	Event   wire.ID           `json:"event"`
+	Entries []observe.Entry   `json:"entries"`
+	Waiting []observe.Waiting `json:"waiting"`
+}
+
+// DeadList are the dead deliveries that are kept, oldest first.
+type DeadList struct {
+	Dead      []observe.Dead `json:"dead"`
+	Forgotten uint64         `json:"forgotten"` // to make room
+}
+
+// ReplayRequest names dead deliveries: of some events, of a route, of some
+// events on a route, or all.
+type ReplayRequest struct {
+	Events []wire.ID `json:"event"`
+	Route  string    `json:"route,omitempty"`
+	All    bool      `json:"all,omitempty"`
 }

@@ -201,12 +201,16 @@ func status(err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *wire.Error
-	if errors.As(err, &e) {
+	if e, ok := asWire(err); ok {
 		return connect.NewError(connect.Code(e.Code), errors.New(e.Message))
 	}
 	if errors.Is(err, context.Canceled) {
 		return connect.NewError(connect.CodeCanceled, err)
 	}
 	return connect.NewError(connect.CodeUnknown, err)
+}
+
+func asWire(err error) (e *wire.Error, ok bool) {
+	ok = errors.As(err, &e)
+	return e, ok
 }

@@ -2,11 +2,11 @@ package instance
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"github.com/pluginhost/host/host/launch"
+	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route"
 	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/rpc"
@@ -23,10 +23,13 @@ type life struct {
 	mu     sync.Mutex
 	last   uint32 // handle given out
 	killed string // why host ended it, or empty
+
+	plugin string // names the process where no instance can be named
+	audit  *observe.Audit
 }
 
-func newLife(p *launch.Process) *life {
-	l := &life{process: p, control: p.Control(), lane: wire.NewLane(p.Lane())}
+func newLife(p *launch.Process, plugin string, audit *observe.Audit) *life {
+	l := &life{process: p, plugin: plugin, audit: audit, control: p.Control(), lane: wire.NewLane(p.Lane())}
 	l.lane.Hold() // the router says when
 	l.seats.Store(&map[uint32]*seat{})
 	return l
@@ -34,11 +37,13 @@ func newLife(p *launch.Process) *life {
 
 // seat is the place of one instance in one life of its process.
 type seat struct {
-	life   *life
-	handle uint32
-	source *route.Source
-	inbox  atomic.Pointer[route.Inbox] // nil before the commit
-	router *route.Router
+	life    *life
+	handle  uint32
+	source  *route.Source
+	node    string
+	version string                      // of the plugin
+	inbox   atomic.Pointer[route.Inbox] // nil before the commit
+	router  *route.Router
 }
 
 // seat makes room for an instance.
@@ -51,7 +56,7 @@ func (l *life) seat(i *Instance) *seat {
 	for n, e := range m.Events {
 		events[n] = e.Name
 	}
-	s := &seat{life: l, handle: l.last, router: i.set.o.Router,
+	s := &seat{life: l, handle: l.last, router: i.set.o.Router, node: i.set.o.Node, version: m.Version,
 		source: &route.Source{Address: i.Address(), Events: events, Replier: l.lane}}
 	l.change(func(seats map[uint32]*seat) { seats[s.handle] = s })
 	return s
@@ -119,55 +124,6 @@ func (o outlet) Cancel(delivery uint64, attempt uint32, why wire.Cause) error {
 
 // Flush implements route.Flusher.
 func (o outlet) Flush() { o.life.lane.Flush() }
-
-// handler connects what the plugin sends to the router, a frame at a time. Who sends is known by
-// the lane and the handle on it; a handle of which nothing is known is that of
-// an instance that has left, or of none.
-func (l *life) handler(r *route.Router) wire.Handler {
-	seats := func(handle uint32) *seat { return (*l.seats.Load())[handle] }
-	batch := r.NewBatch()
-	return wire.Handler{
-		Emit: func(e *wire.Emit) error {
-			s := seats(e.Instance)
-			if s == nil || s.inbox.Load() == nil {
-				// An instance that has just left, or one that emits before its
-				// commit: its promise says so.
-				return l.lane.Settle(&wire.Settle{Ref: e.Promise, Err: &wire.Error{Code: wire.FailedPrecondition,
-					Message: "the instance is not committed, or was drained"}})
-			}
-			batch.Emit(s.source, e)
-			return nil
-		},
-		Settle: func(s *wire.Settle) error {
-			seat := seats(uint32(s.Ref >> deliveryBits))
-			if seat == nil {
-				return nil // a late answer of an instance that has left
-			}
-			if inbox := seat.inbox.Load(); inbox != nil {
-				s.Ref &= deliveryMask
-				batch.Settle(inbox, s)
-			}
-			return nil
-		},
-		Credit: func(handle, n uint32) error {
-			seat := seats(handle)
-			if seat == nil {
-				return nil // likewise
-			}
-			inbox := seat.inbox.Load()
-			if inbox == nil {
-				return fmt.Errorf("instance %d gave credit before its commit", handle)
-			}
-			batch.Credit(inbox, n)
-			return nil
-		},
-		Batch: func() error {
-			batch.Close()
-			l.lane.Flush()
-			return nil
-		},
-	}
-}
 
 // serve carries events until the process ends, and returns why it ended. When
 // ctx ends it stops the process.

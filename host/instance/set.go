@@ -14,6 +14,7 @@ import (
 
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/launch"
+	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route"
 )
 
@@ -27,6 +28,7 @@ type Options struct {
 	StateDir string
 	Stdout   io.Writer // gets what plugins print, in whole lines
 	Log      hclog.Logger
+	Audit    *observe.Audit // nil: nobody is told of attempts to act as somebody else
 }
 
 // Set owns the plugin processes and makes instances in them.

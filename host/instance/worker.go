@@ -184,7 +184,7 @@ func (w *worker) once() (reason string, err error) {
 		}
 		return "", err
 	}
-	l := newLife(p)
+	l := newLife(p, w.config.Plugin, w.set.o.Audit)
 	revived := make(chan error, 1)
 	go func() {
 		err := w.revive(l)

@@ -26,6 +26,7 @@ const (
 	Resolved     Step = "resolved"      // the promise
 	Rejected     Step = "rejected"      // the promise, with Err
 	Detached     Step = "detached"      // a delivery waits for whoever has its token
+	Replaying    Step = "replaying"     // a dead delivery is given to its route again
 	Refused      Step = "refused"       // an attempt to act as somebody else (Err)
 	Missed       Step = "missed"        // not of an event: Attempt entries came too fast for this reader
 )

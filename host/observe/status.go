@@ -1,6 +1,10 @@
 package observe
 
-import "time"
+import (
+	"time"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
 
 // Light is a traffic light.
 type Light string
@@ -35,6 +39,8 @@ type Status struct {
 	Subsystems []Subsystem `json:"subsystems"`
 	Routes     []Route     `json:"routes"`
 	Events     Counts      `json:"events"`
+	Reasons    []Reason    `json:"reasons"` // why events were rejected
+	Dead       int         `json:"dead"`    // dead deliveries that are kept
 	Draining   []Draining  `json:"draining"`
 	LastReload *Reload     `json:"last_reload,omitempty"`
 }
@@ -55,6 +61,8 @@ type Instance struct {
 	InFlight   int      `json:"in_flight"`
 	Stderr     []string `json:"stderr,omitempty"` // the last lines, when it failed
 	Listeners  []string `json:"listeners,omitempty"`
+	Waits      string   `json:"waits,omitempty"`   // why its Emit blocks
+	Refused    uint64   `json:"refused,omitempty"` // attempts to act as somebody else
 }
 
 // Subsystem is the state of a part of the daemon.
@@ -66,11 +74,14 @@ type Subsystem struct {
 
 // Route is the state of one route.
 type Route struct {
-	Name     string `json:"name"`
-	From     string `json:"from"`
-	To       string `json:"to"`
-	Queued   int    `json:"queued"`
-	InFlight int    `json:"in_flight"`
+	Name     string   `json:"name"`
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	Queued   int      `json:"queued"`
+	InFlight int      `json:"in_flight"`
+	Detached int      `json:"detached"`        // wait for whoever has their token
+	Waits    string   `json:"waits,omitempty"` // for what, when something is queued and not handed out
+	Reasons  []Reason `json:"reasons,omitempty"`
 	Counts
 }
 
@@ -84,7 +95,8 @@ type Counts struct {
 	Dead     uint64 `json:"dead"`
 	Dropped  uint64 `json:"dropped"`
 	Retries  uint64 `json:"retries"`
-	Late     uint64 `json:"late"` // settles that came too late, or twice
+	Late     uint64 `json:"late"`     // settles that came too late, or twice
+	Replayed uint64 `json:"replayed"` // dead deliveries that were given to the route again; each counts as accepted anew
 }
 
 // Reason says how many of a ledger ended without success for one reason: the
@@ -93,6 +105,45 @@ type Reason struct {
 	Ending string `json:"ending"` // rejected, dead or dropped
 	Reason string `json:"reason"` // queue_full, deadline_exceeded, crashed, …
 	Count  uint64 `json:"count"`
+}
+
+// Attempt is one failed attempt of a delivery.
+type Attempt struct {
+	Attempt uint32      `json:"attempt"`
+	Time    time.Time   `json:"time"`
+	Err     *wire.Error `json:"error"`
+}
+
+// Dead is a delivery that failed for good on a route with dead_letter.
+type Dead struct {
+	Event    wire.ID     `json:"event"`
+	Type     string      `json:"type"`
+	Subject  string      `json:"subject,omitempty"`
+	Route    string      `json:"route"`
+	Time     time.Time   `json:"time"` // of its death
+	Err      *wire.Error `json:"error"`
+	Attempts []Attempt   `json:"attempts"` // the last 16
+}
+
+// Replayed says what became of the replay of a dead delivery: it was taken by
+// its route again, or Err says why not.
+type Replayed struct {
+	Event wire.ID     `json:"event"`
+	Route string      `json:"route"`
+	Err   *wire.Error `json:"error,omitempty"`
+}
+
+// Waiting is a delivery that is not finished, and what it waits for.
+type Waiting struct {
+	Event    wire.ID       `json:"event"`
+	Type     string        `json:"type"`
+	Subject  string        `json:"subject,omitempty"`
+	Route    string        `json:"route"`
+	Instance string        `json:"instance"` // the target's address
+	State    string        `json:"state"`    // unaccepted, queued, in_flight, detached
+	Attempt  uint32        `json:"attempt"`
+	Elapsed  time.Duration `json:"elapsed_ns"` // since it was emitted
+	Why      string        `json:"why"`
 }
 
 // Draining is an old instance that finishes its work.

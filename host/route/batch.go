@@ -16,6 +16,15 @@ type Batch struct {
 	now  clock.Instant // when the first came; zero while it is empty
 	acts []act
 	one  [1]act
+	late []Late
+}
+
+// Late is a settle that was not taken.
+type Late struct {
+	Inbox   *Inbox
+	Ref     uint64
+	Attempt uint32
+	Err     *wire.Error // reason already_settled, stale_attempt or forged
 }
 
 // maxActs bounds a batch: a frame of 16 MiB may hold millions of small elements.
@@ -25,7 +34,7 @@ const maxActs = 1024
 type act struct {
 	event *event // matched, or nil
 	index int    // of its type, or -1-index where there is no such type
-	table *match.Table[route]
+	table *match.Table[link]
 
 	inbox  *Inbox
 	settle wire.Settle // if its Ref is not 0
@@ -61,7 +70,7 @@ func (b *Batch) Emit(s *Source, e *wire.Emit) {
 	a.table = r.look(a.event, a.index)
 }
 
-// Settle is Inbox.Settle, without its answer. The value is kept until Close,
+// Settle is Inbox.Settle; Late has its answer. The value is kept until Close,
 // not copied.
 func (b *Batch) Settle(i *Inbox, s *wire.Settle) {
 	a := b.add()
@@ -70,6 +79,9 @@ func (b *Batch) Settle(i *Inbox, s *wire.Settle) {
 
 // Credit is Inbox.Credit.
 func (b *Batch) Credit(i *Inbox, n uint32) {
+	if n == 0 {
+		return
+	}
 	a := b.add()
 	a.inbox, a.credit = i, n
 }
@@ -87,7 +99,9 @@ func (b *Batch) Close() {
 			a.inbox.give(a.credit)
 			r.dispatch(now)
 		case a.event == nil:
-			_ = a.inbox.settle(&a.settle, now) // a late or second answer is counted
+			if err := a.inbox.settle(&a.settle, now); err != nil {
+				b.late = append(b.late, Late{a.inbox, a.settle.Ref, a.settle.Attempt, err})
+			}
 			r.dispatch(now)
 		case a.index < 0: // not an event: no ledger knows of it
 			s := a.event.Src
@@ -100,4 +114,11 @@ func (b *Batch) Close() {
 	r.unlock(now)
 	clear(b.acts)
 	b.acts = b.acts[:0]
+}
+
+// Late returns the settles that were not taken since it was asked last.
+func (b *Batch) Late() []Late {
+	late := b.late
+	b.late = nil
+	return late
 }

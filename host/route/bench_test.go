@@ -10,8 +10,8 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// queue is an outlet that remembers what to settle, as a lane would carry it.
-type queue struct {
+// pipe is an outlet that remembers what to settle, as a lane would carry it.
+type pipe struct {
 	mu     sync.Mutex
 	more   sync.Cond
 	refs   []wire.Settle
@@ -19,13 +19,13 @@ type queue struct {
 	closed bool
 }
 
-func newQueue() *queue {
-	q := &queue{buf: make([]byte, 1<<10)}
+func newPipe() *pipe {
+	q := &pipe{buf: make([]byte, 1<<10)}
 	q.more.L = &q.mu
 	return q
 }
 
-func (q *queue) Deliver(d *wire.Deliver) error {
+func (q *pipe) Deliver(d *wire.Deliver) error {
 	q.mu.Lock()
 	copy(q.buf, d.Event.Data)
 	q.refs = append(q.refs, wire.Settle{Ref: d.Delivery, Attempt: d.Attempt})
@@ -36,13 +36,13 @@ func (q *queue) Deliver(d *wire.Deliver) error {
 	return nil
 }
 
-func (q *queue) Cancel(uint64, uint32, wire.Cause) error { return nil }
+func (q *pipe) Cancel(uint64, uint32, wire.Cause) error { return nil }
 
-func (q *queue) Flush() {}
+func (q *pipe) Flush() {}
 
 // take swaps what waits for an empty slice, when block is set not before
 // something does.
-func (q *queue) take(empty []wire.Settle, block bool) []wire.Settle {
+func (q *pipe) take(empty []wire.Settle, block bool) []wire.Settle {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for block && len(q.refs) == 0 && !q.closed {
@@ -64,14 +64,14 @@ func (s sink) Settle(*wire.Settle) error {
 	return nil
 }
 
-func benchRouter(b *testing.B) (*Router, *Inbox, *queue) {
+func benchRouter(b *testing.B) (*Router, *Inbox, *pipe) {
 	r := New(Options{Node: "n", Recorder: observe.NewRecorder(10000)})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { _ = r.Run(ctx); close(done) }()
 	b.Cleanup(func() { cancel(); <-done })
 	r.Swap([]config.Route{routeTo("r", "b")})
-	q := newQueue()
+	q := newPipe()
 	i := r.Attach(Attachment{Address: "b", Actions: []string{"do"}, Outlet: q})
 	b.SetBytes(256)
 	b.ReportAllocs()

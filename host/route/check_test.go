@@ -20,8 +20,8 @@ func (r *Router) check() error {
 		}
 	}
 	balance("events", r.events.Book.Counts)
-	if len(r.dirty) > 0 || len(r.later) > 0 {
-		fault("%d targets and %d calls were left undone", len(r.dirty), len(r.later))
+	if r.dirty.Len() > 0 || len(r.later) > 0 {
+		fault("%d targets and %d calls were left undone", r.dirty.Len(), len(r.later))
 	}
 
 	open, alarms := 0, 0
@@ -31,54 +31,55 @@ func (r *Router) check() error {
 		}
 	}
 	events := map[*event]int{}
-	fly := map[*route]int{}
+	fly, apart := map[*route]int{}, map[*route]int{}
 	for _, t := range r.targets {
-		if t.inbox != nil && (t.inbox.closed || t.inbox.stopped) {
-			fault("%s: its inbox is stopped", t.address)
+		if t.Desk != nil && (t.Desk.Closed || t.Desk.Stopped) {
+			fault("%s: its inbox is stopped", t.Address)
 		}
-		for _, rt := range t.routes {
-			balance(rt.name, rt.book.Counts)
+		for _, rt := range t.Routes {
+			balance(rt.Name, rt.Book.Counts)
 			waiting := 0
-			for n := rt.waiting.Head(); n != nil; n = n.Next() {
+			for n := rt.Waiting.Head(); n != nil; n = n.Next() {
 				waiting++
 				count(n.Of)
 				events[n.Of.ev]++
 				if n.Of.state != queued || n.Of.route != rt {
-					fault("%s: a delivery in state %d waits", rt.name, n.Of.state)
+					fault("%s: a delivery in state %d waits", rt.Name, n.Of.state)
 				}
 				if n.Of.ev.Until != 0 && !n.Of.alarm.Set() {
-					fault("%s: a waiting delivery has forgotten its deadline", rt.name)
+					fault("%s: a waiting delivery has forgotten its deadline", rt.Name)
 				}
 			}
-			if waiting != rt.waiting.Len() {
-				fault("%s: %d wait, %d counted", rt.name, waiting, rt.waiting.Len())
+			if waiting != rt.Waiting.Len() {
+				fault("%s: %d wait, %d counted", rt.Name, waiting, rt.Waiting.Len())
 			}
 			parkedHere := 0
-			for n := rt.parked.Head(); n != nil; n = n.Next() {
+			for n := rt.Parked.Head(); n != nil; n = n.Next() {
 				parkedHere++
 				count(n.Of)
 				events[n.Of.ev]++
 				if n.Of.state != parked {
-					fault("%s: a delivery in state %d is parked", rt.name, n.Of.state)
+					fault("%s: a delivery in state %d is parked", rt.Name, n.Of.state)
 				}
 			}
-			if parkedHere > 0 && waiting < max(rt.policy.Queue, 1) {
-				fault("%s: %d are parked although there is room", rt.name, parkedHere)
+			if parkedHere > 0 && waiting < max(rt.Policy.Queue, 1) {
+				fault("%s: %d are parked although there is room", rt.Name, parkedHere)
 			}
-			if rt.book.Pending != uint64(waiting+rt.inflight) {
-				fault("%s: %d pending, but %d queued and %d in flight", rt.name, rt.book.Pending, waiting, rt.inflight)
+			if rt.Book.Pending != uint64(waiting+rt.InFlight+rt.Detached) {
+				fault("%s: %d pending, but %d queued, %d in flight and %d detached", rt.Name, rt.Book.Pending, waiting, rt.InFlight, rt.Detached)
 			}
-			if t.inbox != nil && t.inbox.open() && rt.runnable() {
-				fault("%s: something is ready and there is credit", rt.name)
+			if t.Desk != nil && t.Desk.Open() && rt.Runnable() {
+				fault("%s: something is ready and there is credit", rt.Name)
 			}
-			open += waiting + parkedHere + rt.inflight
-			fly[rt] = rt.inflight
+			open += waiting + parkedHere + rt.InFlight + rt.Detached
+			apart[rt] = rt.Detached
+			fly[rt] = rt.InFlight
 		}
 	}
 	for i := range r.inboxes {
 		inflight := i.inFlight()
-		if len(inflight) != i.inflight {
-			fault("%s: %d in flight, %d counted", i.a.Address, len(inflight), i.inflight)
+		if len(inflight) != i.desk.InFlight {
+			fault("%s: %d in flight, %d counted", i.a.Address, len(inflight), i.desk.InFlight)
 		}
 		for _, d := range inflight {
 			fly[d.route]--
@@ -89,9 +90,22 @@ func (r *Router) check() error {
 			}
 		}
 	}
+	for _, d := range r.tokens.All() {
+		apart[d.route]--
+		count(d)
+		events[d.ev]++
+		if d.state != detached || d.home != nil || d.token == "" || !d.alarm.Set() {
+			fault("%s: a detached delivery in state %d is at %p with token %q", d.route.Name, d.state, d.home, d.token)
+		}
+	}
+	for rt, n := range apart {
+		if n != 0 {
+			fault("%s: %d detached have no token", rt.Name, n)
+		}
+	}
 	for rt, n := range fly {
 		if n != 0 {
-			fault("%s: %d in flight are at no inbox", rt.name, n)
+			fault("%s: %d in flight are at no inbox", rt.Name, n)
 		}
 	}
 	if open != r.open {

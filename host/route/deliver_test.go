@@ -94,10 +94,10 @@ func TestLateSettles(t *testing.T) {
 		if got := reason(b.resolve(second, "3")); got != wire.ReasonAlreadySettled {
 			t.Errorf("second settle: %s", got)
 		}
-		if got := reason(b.resolve(wire.Deliver{Delivery: 77, Attempt: 1}, "3")); got != wire.ReasonAlreadySettled {
-			t.Errorf("settle of an unknown delivery: %s", got)
+		if got := reason(b.resolve(wire.Deliver{Delivery: 77, Attempt: 1}, "3")); got != wire.ReasonForged {
+			t.Errorf("settle of a delivery that never was: %s", got)
 		}
-		if c, _ := g.r.Counts(); c.Late != 3 || g.ledger("r").Late != 2 || c.Resolved != 1 {
+		if c, _ := g.r.Counts(); c.Late != 2 || g.ledger("r").Late != 2 || c.Resolved != 1 {
 			t.Errorf("counts %+v", c)
 		}
 		b.Close(crash)

@@ -6,9 +6,9 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route/internal/book"
 	"github.com/pluginhost/host/host/route/internal/clock"
-	"github.com/pluginhost/host/host/route/internal/letter"
 	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/host/route/internal/reason"
+	"github.com/pluginhost/host/host/route/internal/token"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -16,10 +16,12 @@ import (
 type state uint8
 
 const (
-	idle     state = iota // nowhere: on its way from one state to another, or finished
+	fresh    state = iota // not given to its route yet
+	idle                  // nowhere: on its way from one state to another, or finished
 	parked                // its route has no room: in route.parked
 	queued                // in route.waiting: ready, held by its subject, or resting until its next attempt
 	inFlight              // handed out: in Inbox.numbers, and in route.flight if onRoute
+	detached              // waits for whoever has its token
 )
 
 // delivery is one event on one route, with its attempts.
@@ -43,12 +45,13 @@ type delivery struct {
 	alarm   line.Alarm[delivery]
 	input   []byte
 	fault   *wire.Error // found before it was queued
-	history []letter.Failure
+	history []observe.Attempt
+	token   string // while it is detached
 }
 
 // begin makes a new delivery of an event on a route.
 func (d *delivery) begin(ev *event, rt *route) {
-	*d = delivery{ev: ev, route: rt, await: rt.policy.Await}
+	*d = delivery{ev: ev, route: rt, await: rt.Policy.Await}
 	d.line.Of, d.alarm.Of = d, d
 	d.Init(d, ev.Subject)
 }
@@ -58,21 +61,26 @@ func (r *Router) leave(d *delivery) {
 	rt := d.route
 	switch d.state {
 	case parked:
-		rt.parked.Remove(&d.line)
+		rt.Parked.Remove(&d.line)
 	case queued:
-		rt.waiting.Take(&d.Waiter)
+		rt.Waiting.Take(&d.Waiter)
 	case inFlight:
 		if d.onRoute {
-			rt.flight.Remove(&d.line)
+			rt.Flight.Remove(&d.line)
 			d.onRoute = false
 		}
-		rt.inflight--
-		d.home.inflight--
-		r.stir(rt)
+		rt.InFlight--
+		d.home.desk.InFlight--
+		r.dirty.Stir(rt)
+	case detached:
+		rt.Detached--
+		rt.Target.Detached--
+		r.tokens.End(d.token, token.Stale)
+		d.token = ""
 	}
 	d.state = idle
 	r.alarms.Remove(&d.alarm)
-	if rt.retired && !rt.busy() {
+	if rt.Retired && !rt.Busy() {
 		r.swept = false
 	}
 }
@@ -81,8 +89,9 @@ func (r *Router) leave(d *delivery) {
 // route wants one and host is there to carry it.
 func (r *Router) fail(d *delivery, err *wire.Error, now clock.Instant) {
 	how := book.Rejected
-	if d.route.letters != nil && d.state != parked && !r.closed {
+	if d.route.Letters != nil && d.state != parked && !r.closed {
 		how = book.Dead
+		r.bury(d, err, now)
 		r.deadLetter(d, err, now)
 	}
 	r.finish(d, how, nil, err, now)
@@ -97,10 +106,10 @@ func (r *Router) finish(d *delivery, how book.Ending, value []byte, err *wire.Er
 		d.home.numbers.Remove(d.number)
 		d.home = nil
 	}
-	rt.waiting.Done(&d.Waiter)
-	r.stir(rt)
+	rt.Waiting.Done(&d.Waiter)
+	r.dirty.Stir(rt)
 	if taken {
-		rt.book.End(how, err)
+		rt.Book.End(how, err)
 	}
 	step := observe.Settled
 	switch {
@@ -108,11 +117,16 @@ func (r *Router) finish(d *delivery, how book.Ending, value []byte, err *wire.Er
 		step = observe.DeadLettered
 	case how == book.Dropped:
 		step = observe.Dropped
-	case how == book.Rejected && rt.owner != nil:
+	case how == book.Rejected && rt.Owner != nil:
 		r.lostLetter(d, err)
 	}
 	r.record(step, ev, d, err, now)
-	r.answered(d, value, err, now)
+	if d.await {
+		r.events.Answered(ev, d.first, value, err, now)
+		if ev.Settled && ev.Awaiting > 0 {
+			r.abandon(ev, reason.Rejected(rt.Name), wire.Rejected, now)
+		}
+	}
 	if taken {
 		r.admit(rt, now)
 	} else if ev.Parked--; ev.Parked == 0 {
@@ -135,11 +149,11 @@ func (d *delivery) used() int { return int(d.attempt - d.spared) }
 func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now clock.Instant) {
 	rt, ev := d.route, d.ev
 	d.remember(err, now)
-	pause := clock.Pause(rt.policy.Backoff, rt.policy.MaxBackoff, d.used())
+	pause := clock.Pause(rt.Policy.Backoff, rt.Policy.MaxBackoff, d.used())
 	if atOnce {
 		pause = 0
 	}
-	if !err.Retryable || d.used() >= max(rt.policy.Attempts, 1) || ev.Until != 0 && now.Mono+int64(pause) >= ev.Until {
+	if !err.Retryable || d.used() >= max(rt.Policy.Attempts, 1) || ev.Until != 0 && now.Mono+int64(pause) >= ev.Until {
 		r.fail(d, err, now)
 		return
 	}
@@ -150,31 +164,35 @@ func (r *Router) retry(d *delivery, err *wire.Error, atOnce bool, now clock.Inst
 // later, for whoever is attached after the pause.
 func (r *Router) again(d *delivery, err *wire.Error, pause time.Duration, now clock.Instant) {
 	rt := d.route
-	if hopeless := rt.hopeless(); hopeless != nil {
+	if hopeless := rt.Hopeless(); hopeless != nil {
 		r.fail(d, hopeless, now)
 		return
 	}
 	r.leave(d)
-	rt.book.Retries++
+	rt.Book.Retries++
 	r.events.Book.Retries++
 	r.record(observe.Retrying, d.ev, d, err, now)
 	d.state = queued
-	rt.waiting.Return(&d.Waiter, pause > 0)
+	rt.Waiting.Return(&d.Waiter, pause > 0)
 	if pause > 0 {
 		r.arm(d, now.Mono+int64(pause))
 		return
 	}
 	r.arm(d, d.ev.Until)
-	r.stir(rt)
+	r.dirty.Stir(rt)
 }
 
 // timeout gives up an attempt that was not settled in time.
 func (r *Router) timeout(d *delivery, now clock.Instant) {
 	i := d.home
-	err := reason.NoAnswer(i.a.Address, d.route.to.Name, now.Since(d.sent), d.attempt)
+	if i == nil {
+		r.retry(d, reason.NotRedeemed(d.route.Target.Address, d.route.To.Name, now.Since(d.sent), d.attempt), false, now)
+		return
+	}
+	err := reason.NoAnswer(i.a.Address, d.route.To.Name, now.Since(d.sent), d.attempt)
 	r.touch(i.a.Outlet)
 	_ = i.a.Outlet.Cancel(d.number, d.attempt, wire.TimedOut)
-	r.retry(d, i.located(err), false, now)
+	r.retry(d, reason.Located(err, i.a.Address, i.a.Version), false, now)
 }
 
 // expire ends a delivery whose event's deadline passed while it waited.
@@ -186,8 +204,8 @@ func (r *Router) expire(d *delivery, now clock.Instant) {
 		why = "had a full queue"
 	case d.Held():
 		why = "was busy with its subject"
-	case rt.target.inbox == nil:
+	case rt.Target.Desk == nil:
 		why = "was not running"
 	}
-	r.fail(d, reason.Expired(rt.target.address, why, now.Since(d.ev.Born)), now)
+	r.fail(d, reason.Expired(rt.Target.Address, why, now.Since(d.ev.Born)), now)
 }

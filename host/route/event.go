@@ -8,12 +8,19 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
+// Types of their own: Go 1.26 does not take aliases of generic types whose
+// arguments lead back to them.
+type (
+	link  struct{ *route }            // a route as the table has it
+	cache struct{ match.Cache[link] } // what is remembered of a source
+)
+
 // event is an event on its way, with its promise.
-type event = emission.Event[delivery, match.Cache[route]]
+type event = emission.Event[delivery, cache]
 
 // Source is an emitter of events. Identity is the source's, never the message's.
 // It belongs to one router and is not changed after its first Emit.
-type Source = emission.Source[delivery, match.Cache[route]]
+type Source = emission.Source[delivery, cache]
 
 // Replier takes what the router tells the emitter of an event. The calls must
 // not block and must not call the router; errors are ignored. What s points to
@@ -31,14 +38,7 @@ func (r *Router) touch(f Flusher) { r.events.Told.Add(f) }
 func (r *Router) record(step observe.Step, ev *event, d *delivery, err *wire.Error, now clock.Instant) {
 	var at emission.At
 	if d != nil {
-		at = emission.At{Route: d.route.name, Instance: d.route.target.address, Attempt: d.attempt}
+		at = emission.At{Route: d.route.Name, Instance: d.route.Target.Address, Attempt: d.attempt}
 	}
 	r.events.Record(step, ev, at, err, now)
-}
-
-// answered notes that a delivery was finished.
-func (r *Router) answered(d *delivery, value []byte, err *wire.Error, now clock.Instant) {
-	if d.await {
-		r.events.Answered(d.ev, d.first, value, err, now)
-	}
 }

@@ -1,13 +1,13 @@
 package route
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
 	"github.com/pluginhost/host/host/route/internal/book"
 	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/number"
+	"github.com/pluginhost/host/host/route/internal/queue"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -32,9 +32,6 @@ type Attachment struct {
 	Outlet     Outlet
 }
 
-// What an instance can ask for at most.
-const maxCredit, maxInFlight = 1 << 20, 1 << 16
-
 // Inbox is the router's side of an attached instance. Its methods may be
 // called from any goroutine and do not block. Deliveries are numbered from 1
 // by each inbox, below 1<<40, and keep their number for a later attempt at the
@@ -44,14 +41,15 @@ type Inbox struct {
 	a      Attachment
 	target *target
 
-	// Guarded by Router.mu.
-	credit   int
-	inflight int
-	numbers  number.Table[delivery, route]
-	stopped  bool // gets nothing new
-	broken   bool // its outlet failed
-	closed   bool
+	desk    queue.Desk[Inbox] // it and numbers are guarded by Router.mu
+	numbers number.Table[delivery, book.Book]
 }
+
+// Address returns the address of the instance.
+func (i *Inbox) Address() string { return i.a.Address }
+
+// Handle returns its handle on its lane.
+func (i *Inbox) Handle() uint32 { return i.a.Handle }
 
 // Attach makes an instance the one that deliveries for its address go to from
 // now on. Nothing is delivered before it gives credit. An earlier attachment of
@@ -63,22 +61,18 @@ func (r *Router) Attach(a Attachment) *Inbox {
 	defer r.unlock(now)
 	t := r.target(a.Address)
 	i := &Inbox{r: r, a: a, target: t}
+	i.desk = queue.Desk[Inbox]{Of: i, Address: a.Address, Version: a.Version, Actions: a.Actions}
 	r.inboxes[i] = struct{}{}
-	if t.inbox != nil {
-		t.inbox.stopped = true
+	if t.Desk != nil {
+		t.Desk.Stopped = true
 	}
-	t.inbox, t.gone = i, nil
-	for _, rt := range t.routes {
-		t.bind(rt)
+	t.Gone = nil
+	t.Seat(&i.desk)
+	for _, rt := range t.Routes {
 		r.rejectHopeless(rt, now)
-		r.stir(rt)
+		r.dirty.Stir(rt)
 	}
 	return i
-}
-
-// open reports whether one more delivery may be handed out.
-func (i *Inbox) open() bool {
-	return i.credit > 0 && i.inflight < maxInFlight && !i.stopped && !i.broken
 }
 
 // Credit allows n more deliveries, up to a million at a time.
@@ -89,16 +83,16 @@ func (i *Inbox) Credit(n uint32) {
 }
 
 func (i *Inbox) give(n uint32) {
-	i.credit = min(i.credit+int(n), maxCredit)
-	if !i.target.ring.Empty() && i.target.inbox == i { // something waits for it
-		i.r.soil(i.target)
+	i.desk.Give(n)
+	if i.target.Desk == &i.desk {
+		i.r.dirty.Soil(i.target)
 	}
 }
 
 // Settle takes the outcome of a delivery, and copies what it keeps of s but
 // Err. It returns a *wire.Error with reason already_settled or stale_attempt
-// when it is not wanted any more; that is counted and is no fault of the
-// connection.
+// when it is not wanted any more, or forged when the instance never had the
+// delivery; that is counted and is no fault of the connection.
 func (i *Inbox) Settle(s *wire.Settle) error {
 	now := i.r.clock.Now()
 	i.r.mu.Lock()
@@ -111,43 +105,27 @@ func (i *Inbox) Settle(s *wire.Settle) error {
 
 func (i *Inbox) settle(s *wire.Settle, now clock.Instant) *wire.Error {
 	r := i.r
-	d, rt := i.numbers.Find(s.Ref)
-	if d == nil || i.closed || d.state != inFlight || d.attempt != s.Attempt {
-		return i.late(s, d, rt)
+	d, ledger := i.numbers.Find(s.Ref)
+	if d == nil || i.desk.Closed || d.state != inFlight || d.attempt != s.Attempt {
+		return i.late(s.Ref, s.Attempt, d, ledger)
 	}
-	switch {
-	case s.Err != nil:
-		err := i.located(s.Err)
-		if err.Code == 0 {
-			err.Code = wire.Unknown
-		}
-		r.retry(d, err, false, now)
-	case len(s.Value) > wire.MaxEvent:
-		r.fail(d, i.located(reason.ValueTooLarge(len(s.Value))), now)
-	default:
-		r.finish(d, book.Resolved, s.Value, nil, now)
-	}
+	r.settle(d, s, reason.Located(s.Err, i.a.Address, i.a.Version), now)
 	return nil
 }
 
 // late counts a settle that nobody wants and says why.
-func (i *Inbox) late(s *wire.Settle, d *delivery, rt *route) *wire.Error {
+func (i *Inbox) late(number uint64, attempt uint32, d *delivery, ledger *book.Book) *wire.Error {
+	if !i.desk.Closed && !i.numbers.Given(number) {
+		return reason.Forged(i.a.Address, "never had a delivery %d", number)
+	}
 	i.r.events.Book.Late++
-	if rt != nil {
-		rt.book.Late++
+	if ledger != nil {
+		ledger.Late++
 	}
-	if d == nil && !i.closed && !i.stopped {
-		return reason.AlreadySettled(i.a.Address, s.Ref)
+	if d == nil && !i.desk.Closed && !i.desk.Stopped {
+		return reason.AlreadySettled(i.a.Address, number)
 	}
-	return reason.StaleAttempt(i.a.Address, s.Ref, s.Attempt)
-}
-
-// located returns a copy of err that says where it arose.
-func (i *Inbox) located(err *wire.Error) *wire.Error {
-	e := *err
-	e.Details = bytes.Clone(err.Details)
-	e.Instance, e.Version = i.a.Address, i.a.Version
-	return &e
+	return reason.StaleAttempt(i.a.Address, number, attempt)
 }
 
 // InFlight returns the number of deliveries handed out and not settled, and
@@ -155,7 +133,7 @@ func (i *Inbox) located(err *wire.Error) *wire.Error {
 func (i *Inbox) InFlight() (n, credit int) {
 	i.r.mu.Lock()
 	defer i.r.mu.Unlock()
-	return i.inflight, i.credit
+	return i.desk.InFlight, i.desk.Credit
 }
 
 // Stop takes the inbox out of use for new deliveries; what is in flight may
@@ -167,12 +145,9 @@ func (i *Inbox) Stop() {
 }
 
 func (i *Inbox) stop() {
-	i.stopped = true
-	if t := i.target; t.inbox == i {
-		t.inbox = nil
-		for _, rt := range t.routes {
-			t.bind(rt)
-		}
+	i.desk.Stopped = true
+	if i.target.Desk == &i.desk {
+		i.target.Seat(nil)
 	}
 	i.r.swept = false
 }
@@ -186,30 +161,32 @@ func (i *Inbox) Close(why *wire.Error) {
 	now := r.clock.Now()
 	r.mu.Lock()
 	defer r.unlock(now)
-	if i.closed {
+	if i.desk.Closed {
 		return
 	}
-	i.closed = true
+	i.desk.Closed = true
 	i.stop()
 	delete(r.inboxes, i)
 	if why == nil {
 		why = reason.Crashed()
 	}
-	err := i.located(why)
+	err := reason.Located(why, i.a.Address, i.a.Version)
 	given := i.inFlight()
 	slices.Reverse(given) // each goes to the front
 	for _, d := range given {
-		if err.Reason == wire.ReasonDraining {
+		switch {
+		case d.state != inFlight || d.home != i: // ended with one before, which was its event's too
+		case err.Reason == wire.ReasonDraining:
 			d.spared++
 			r.again(d, err, 0, now)
-		} else {
+		default:
 			r.retry(d, err, true, now)
 		}
 	}
 	for _, d := range i.numbers.All() { // they wait for another attempt, elsewhere
 		d.home = nil
 	}
-	i.numbers = number.Table[delivery, route]{}
+	i.numbers = number.Table[delivery, book.Book]{}
 }
 
 // inFlight returns what is in flight, in the order in which it was taken.

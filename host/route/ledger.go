@@ -1,10 +1,14 @@
 package route
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/reason"
+	"github.com/pluginhost/host/sdk/wire"
 )
 
 // Counts returns the ledger of events, and the state of each route: those in
@@ -17,30 +21,21 @@ func (r *Router) Counts() (observe.Counts, []observe.Route) {
 	defer r.mu.Unlock()
 	routes := make([]observe.Route, 0, len(r.live))
 	for _, rt := range r.live {
-		routes = append(routes, rt.state())
-		if l := rt.letters; l != nil && l.book.Accepted > 0 {
-			routes = append(routes, l.state())
+		routes = append(routes, rt.State())
+		if l := rt.Letters; l != nil && l.Book.Accepted > 0 {
+			routes = append(routes, l.State())
 		}
 	}
 	live := len(routes)
 	for _, t := range r.targets {
-		for _, rt := range t.routes {
-			if rt.retired && rt.busy() {
-				routes = append(routes, rt.state())
+		for _, rt := range t.Routes {
+			if rt.Retired && rt.Busy() {
+				routes = append(routes, rt.State())
 			}
 		}
 	}
 	slices.SortFunc(routes[live:], func(a, b observe.Route) int { return strings.Compare(a.Name, b.Name) })
 	return r.events.Book.Counts, routes
-}
-
-func (rt *route) state() observe.Route {
-	s := observe.Route{Name: rt.name, From: rt.from, To: rt.to.Instance + "." + rt.to.Name,
-		Queued: rt.waiting.Len(), InFlight: rt.inflight, Counts: rt.book.Counts}
-	if rt.retired {
-		s.Name += " (old)"
-	}
-	return s
 }
 
 // Queued returns how many deliveries wait for the instance at address, those
@@ -50,9 +45,88 @@ func (r *Router) Queued(address string) int {
 	defer r.mu.Unlock()
 	n := 0
 	if t := r.targets[address]; t != nil {
-		for _, rt := range t.routes {
-			n += rt.waiting.Len() + rt.parked.Len()
+		for _, rt := range t.Routes {
+			n += rt.Waiting.Len() + rt.Parked.Len()
 		}
 	}
 	return n
+}
+
+// Reasons says why events were rejected.
+func (r *Router) Reasons() []observe.Reason {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events.Book.Reasons()
+}
+
+// Blocked says for what the emits of each source wait that must wait.
+func (r *Router) Blocked() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	blocked := map[string]string{}
+	for _, t := range r.targets {
+		for _, rt := range t.Routes {
+			why := rt.Full()
+			for n := rt.Parked.Head(); n != nil; n = n.Next() {
+				blocked[n.Of.ev.Src.Address] = why
+			}
+		}
+	}
+	return blocked
+}
+
+// Waiting lists the deliveries that are not finished, of the events that
+// match, oldest first, and says for what each waits.
+func (r *Router) Waiting(match func(*wire.Event) bool) []observe.Waiting {
+	now := r.clock.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []observe.Waiting
+	add := func(d *delivery) {
+		if ev := d.ev; match(&ev.Event) {
+			all = append(all, observe.Waiting{Event: ev.ID, Type: ev.Type, Subject: ev.Subject, Route: d.route.Name,
+				Instance: d.route.Target.Address, State: stateNames[d.state], Attempt: d.attempt, Elapsed: now.Since(ev.Born), Why: d.why(now)})
+		}
+	}
+	for _, t := range r.targets {
+		for _, rt := range t.Routes {
+			for n := rt.Parked.Head(); n != nil; n = n.Next() {
+				add(n.Of)
+			}
+			for n := rt.Waiting.Head(); n != nil; n = n.Next() {
+				add(n.Of)
+			}
+		}
+	}
+	for i := range r.inboxes {
+		for _, d := range i.inFlight() {
+			add(d)
+		}
+	}
+	for _, d := range r.tokens.All() {
+		add(d)
+	}
+	slices.SortStableFunc(all, func(a, b observe.Waiting) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	return all
+}
+
+var stateNames = [...]string{parked: "unaccepted", queued: "queued", inFlight: "in_flight", detached: "detached"}
+
+// why says for what a delivery waits.
+func (d *delivery) why(now clock.Instant) string {
+	rt := d.route
+	at, attempts := rt.Target.Address, max(rt.Policy.Attempts, 1)
+	switch {
+	case d.state == parked:
+		return rt.Full()
+	case d.state == inFlight:
+		return reason.WaitsForAnswer(at, rt.To.Name, now.Since(d.sent), d.attempt, attempts)
+	case d.state == detached:
+		return reason.WaitsForToken(at, now.Since(d.sent), -now.Since(d.due))
+	case d.Held():
+		return reason.WaitsForSubject(d.ev.Subject, rt.Name)
+	case d.Resting():
+		return reason.WaitsForAttempt(d.attempt+1, attempts, -now.Since(d.alarm.Due))
+	}
+	return reason.WaitsInLine(rt.Name, rt.Stuck())
 }

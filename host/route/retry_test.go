@@ -79,8 +79,8 @@ func TestTimeouts(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 		}
-		if b.inflight != 0 {
-			t.Errorf("%d in flight", b.inflight)
+		if b.desk.InFlight != 0 {
+			t.Errorf("%d in flight", b.desk.InFlight)
 		}
 	})
 }

@@ -39,9 +39,12 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/emission"
+	"github.com/pluginhost/host/host/route/internal/grave"
 	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/host/route/internal/match"
+	"github.com/pluginhost/host/host/route/internal/queue"
 	"github.com/pluginhost/host/host/route/internal/reason"
+	"github.com/pluginhost/host/host/route/internal/token"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -57,7 +60,7 @@ type Router struct {
 	node  string
 	log   hclog.Logger
 	clock clock.Clock
-	table atomic.Pointer[match.Table[route]]
+	table atomic.Pointer[match.Table[link]]
 	wake  chan struct{} // to Run: there is an earlier deadline
 
 	mu      sync.Mutex // see the package comment
@@ -68,12 +71,14 @@ type Router struct {
 	swept   bool                // no retired route has become idle since
 	seq     uint64              // of the last delivery taken
 	alarms  line.Heap[delivery]
-	next    int64         // when Run looks again; never if 0
-	dirty   []*target     // may have something to hand out
-	later   []func()      // to be done without the lock
-	open    int           // deliveries not finished, parked ones included
-	idle    chan struct{} // closed, and replaced, when open becomes 0
-	events  *emission.Register[delivery, match.Cache[route]]
+	next    int64 // when Run looks again; never if 0
+	dirty   queue.Dirty[delivery, Inbox]
+	later   []func()              // to be done without the lock
+	open    int                   // deliveries not finished, parked ones included
+	idle    chan struct{}         // closed, and replaced, when open becomes 0
+	tokens  token.Table[delivery] // of detached ones
+	dead    grave.Yard
+	events  *emission.Register[delivery, cache]
 	deliver wire.Deliver // what is being sent: one at a time
 }
 
@@ -84,11 +89,11 @@ func New(o Options) *Router {
 	}
 	r := &Router{
 		node: o.Node, log: o.Log, clock: clock.New(),
-		events: emission.NewRegister[delivery, match.Cache[route]](o.Recorder),
+		events: emission.NewRegister[delivery, cache](o.Recorder),
 		wake:   make(chan struct{}, 1), idle: make(chan struct{}),
 		targets: map[string]*target{}, inboxes: map[*Inbox]struct{}{},
 	}
-	r.table.Store(match.NewTable[route](nil, nil))
+	r.table.Store(match.NewTable[link](nil, nil))
 	return r
 }
 
@@ -143,11 +148,18 @@ func (r *Router) shut() {
 	err := reason.Shutdown()
 	for i := range r.inboxes {
 		for _, d := range i.inFlight() {
-			r.fail(d, i.located(err), now)
+			if d.state == inFlight { // else it ended with one before
+				r.fail(d, reason.Located(err, i.a.Address, i.a.Version), now)
+			}
+		}
+	}
+	for _, d := range r.tokens.All() {
+		if d.state == detached {
+			r.fail(d, err, now)
 		}
 	}
 	for _, t := range r.targets {
-		for _, rt := range t.routes {
+		for _, rt := range t.Routes {
 			r.reject(rt, err, now)
 		}
 	}
@@ -156,17 +168,17 @@ func (r *Router) shut() {
 
 // reject ends all that waits in or for a route.
 func (r *Router) reject(rt *route, err *wire.Error, now clock.Instant) {
-	for !rt.parked.Empty() {
-		r.fail(rt.parked.First(), err, now)
+	for !rt.Parked.Empty() {
+		r.fail(rt.Parked.First(), err, now)
 	}
-	for d := rt.waiting.Oldest(); d != nil; d = rt.waiting.Oldest() {
+	for d := rt.Waiting.Oldest(); d != nil; d = rt.Waiting.Oldest() {
 		r.fail(d, err, now)
 	}
 }
 
 // rejectHopeless does so when nothing can be handed out any more.
 func (r *Router) rejectHopeless(rt *route, now clock.Instant) {
-	if err := rt.hopeless(); err != nil {
+	if err := rt.Hopeless(); err != nil {
 		r.reject(rt, err, now)
 	}
 }

@@ -26,8 +26,8 @@ func (r *Router) Emit(s *Source, e *wire.Emit) {
 
 // look matches an event against the table in force, which it returns. It runs
 // without the lock, since expressions are slow.
-func (r *Router) look(ev *event, index int) *match.Table[route] {
-	v := r.table.Load().Look(&ev.Src.Cache, r.node, ev.Src.Address, ev.Src.Events)
+func (r *Router) look(ev *event, index int) *match.Table[link] {
+	v := r.table.Load().Look(&ev.Src.Cache.Cache, r.node, ev.Src.Address, ev.Src.Events)
 	out := &v.Events[index]
 	ev.Type, ev.Source = out.Type, v.Source
 	if ev.Oversize == 0 {
@@ -38,7 +38,7 @@ func (r *Router) look(ev *event, index int) *match.Table[route] {
 
 // take hands an event that was matched by a table to its routes. It is matched
 // again when that was swapped in between.
-func (r *Router) take(ev *event, index int, table *match.Table[route], now clock.Instant) {
+func (r *Router) take(ev *event, index int, table *match.Table[link], now clock.Instant) {
 	for r.table.Load() != table {
 		r.mu.Unlock()
 		table = r.look(ev, index)
@@ -57,11 +57,14 @@ func (r *Router) take(ev *event, index int, table *match.Table[route], now clock
 			r.arm(d, ev.Until)
 		}
 	}
+	if !ev.Settled && ev.Promise != 0 {
+		ev.Src.Add(ev)
+	}
 	r.events.Release(ev)
 }
 
 // match makes a delivery for each route whose when holds.
-func (r *Router) match(ev *event, entries []match.Entry[route]) {
+func (r *Router) match(ev *event, entries []match.Entry[link]) {
 	ev.Awaiting = 0
 	ev.Deliveries, ev.Passed = ev.One[:0], nil
 	if len(entries) > 1 {
@@ -70,12 +73,12 @@ func (r *Router) match(ev *event, entries []match.Entry[route]) {
 	for n := range entries {
 		x := &entries[n]
 		if ok, err := x.Asks(&ev.Event); !ok {
-			ev.Passed = append(ev.Passed, emission.Passed{At: emission.At{Route: x.Route.name, Instance: x.Route.target.address}, Err: err})
+			ev.Passed = append(ev.Passed, emission.Passed{At: emission.At{Route: x.Route.Name, Instance: x.Route.Target.Address}, Err: err})
 			continue
 		}
 		ev.Deliveries = append(ev.Deliveries, delivery{})
 		d := &ev.Deliveries[len(ev.Deliveries)-1]
-		d.begin(ev, x.Route)
+		d.begin(ev, x.Route.route)
 		d.input, d.hasInput, d.fault = x.Input(&ev.Event)
 		if d.await {
 			d.first = ev.Awaiting == 0
@@ -84,35 +87,18 @@ func (r *Router) match(ev *event, entries []match.Entry[route]) {
 	}
 }
 
-// refusal returns why an event goes to none of its routes, or nil.
-func (r *Router) refusal(ev *event, now clock.Instant) *wire.Error {
-	switch {
-	case r.closed:
-		return reason.Shutdown()
-	case ev.Oversize > 0:
-		return reason.TooLarge(ev.Type, ev.Oversize)
-	case len(ev.Deliveries) == 0:
-		return reason.Unrouted(ev.Type)
-	case ev.Until != 0 && ev.Until <= now.Mono:
-		return reason.EmittedLate(ev.Type)
-	case ev.Parked > 0 && ev.Src.Parked >= wire.EmitWindow:
-		return reason.WindowFull(ev.Src.Address)
-	}
-	return nil
-}
-
 // place gives a matched event to its routes, or turns it away.
 func (r *Router) place(ev *event, now clock.Instant) {
 	if len(ev.Deliveries) == 0 && ev.Src.Replier == nil && ev.Src.Address == hostAddress {
 		return // what host says of itself is often of no interest
 	}
 	for n := range ev.Deliveries {
-		if d := &ev.Deliveries[n]; d.fault == nil && d.route.blocks() && !d.route.room() {
+		if d := &ev.Deliveries[n]; d.fault == nil && d.route.Blocks() && !d.route.Room() {
 			d.state = parked
 			ev.Parked++
 		}
 	}
-	if err := r.refusal(ev, now); err != nil {
+	if err := ev.Refusal(r.closed, now); err != nil {
 		ev.Deliveries = nil
 		r.events.Settle(ev, nil, err, now)
 		return
@@ -123,12 +109,19 @@ func (r *Router) place(ev *event, now clock.Instant) {
 	}
 	r.open += len(ev.Deliveries)
 	ev.Open += len(ev.Deliveries)
+	for n := range ev.Deliveries {
+		if d := &ev.Deliveries[n]; d.state == parked {
+			d.route.Parked.PushBack(&d.line)
+		}
+	}
 	var refusal *wire.Error
 	for n := range ev.Deliveries {
 		d := &ev.Deliveries[n]
-		if d.state == parked {
-			d.route.parked.PushBack(&d.line)
+		if d.state != fresh {
 			continue
+		}
+		if ev.Settled && d.await { // an earlier one has rejected the promise
+			d.fault = reason.Rejected(ev.Deliveries[0].route.Name)
 		}
 		r.offer(d, now)
 		if refusal == nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/route/internal/queue"
 )
 
 // TestStress lets everything that calls the router do so at once, for the race
@@ -97,7 +98,7 @@ func TestCreditIsBounded(t *testing.T) {
 	g := &rig{t: t, r: New(Options{})}
 	i := g.attach("b", 1<<32-1)
 	i.Credit(1<<32 - 1)
-	if _, credit := i.InFlight(); credit != maxCredit {
+	if _, credit := i.InFlight(); credit != queue.MaxCredit {
 		t.Errorf("%d credit", credit)
 	}
 }

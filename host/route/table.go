@@ -1,10 +1,9 @@
 package route
 
 import (
-	"slices"
-
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/route/internal/match"
+	"github.com/pluginhost/host/host/route/internal/queue"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -19,30 +18,30 @@ func (r *Router) Swap(routes []config.Route) {
 	defer r.unlock(now)
 	known := map[string]*route{}
 	for _, t := range r.targets {
-		for _, rt := range t.routes {
-			if rt.owner == nil {
-				known[rt.id] = rt
+		for _, rt := range t.Routes {
+			if rt.Owner == nil {
+				known[rt.ID] = rt
 			}
-			rt.retired = true
+			rt.Retired = true
 		}
 	}
 	r.live = nil
-	r.table.Store(match.NewTable(routes, func(n int) *route {
+	r.table.Store(match.NewTable(routes, func(n int) link {
 		c := &routes[n]
-		id := c.Name + "\x00" + c.Text
+		id := queue.ID(c)
 		rt := known[id]
 		if rt == nil {
-			rt = r.newRoute(c)
+			rt = queue.NewRoute(c, r.target)
 			known[id] = rt
 		}
-		for _, in := range rt.family() {
-			in.retired = false
+		for _, in := range rt.Family() {
+			in.Retired = false
 		}
 		r.live = append(r.live, rt)
-		return rt
+		return link{rt}
 	}))
 	for _, t := range r.targets {
-		for _, rt := range t.routes {
+		for _, rt := range t.Routes {
 			r.rejectHopeless(rt, now)
 		}
 	}
@@ -54,10 +53,7 @@ func (r *Router) Swap(routes []config.Route) {
 func (r *Router) sweep() {
 	r.swept = true
 	for address, t := range r.targets {
-		t.routes = slices.DeleteFunc(t.routes, func(rt *route) bool {
-			return rt.retired && !slices.ContainsFunc(rt.family(), (*route).busy)
-		})
-		if len(t.routes) == 0 && t.inbox == nil {
+		if t.Sweep() {
 			delete(r.targets, address)
 		}
 	}
@@ -74,12 +70,12 @@ func (r *Router) Forget(address string, why *wire.Error) {
 	if t == nil {
 		return
 	}
-	t.gone = reason.Gone(address)
+	t.Gone = reason.Gone(address)
 	if why != nil {
-		*t.gone = *why
-		t.gone.Instance = address
+		*t.Gone = *why
+		t.Gone.Instance = address
 	}
-	for _, rt := range t.routes {
+	for _, rt := range t.Routes {
 		r.rejectHopeless(rt, now)
 	}
 	r.swept = false

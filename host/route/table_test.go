@@ -49,7 +49,7 @@ func TestSwapKeepsUnchangedRoutes(t *testing.T) {
 			_ = b.resolve(d, "")
 		}
 		g.check()
-		if n := len(g.r.targets["b"].routes); n != 2 {
+		if n := len(g.r.targets["b"].Routes); n != 2 {
 			t.Errorf("%d routes are kept, the changed one has nothing left to do", n)
 		}
 		b.Close(crash)
@@ -114,7 +114,7 @@ func TestSwapDuringEmit(t *testing.T) {
 			time.Sleep(time.Millisecond) // until it matches
 		}
 		time.Sleep(time.Millisecond) // and waits for the lock
-		g.r.table.Store(match.NewTable[route](nil, nil))
+		g.r.table.Store(match.NewTable[link](nil, nil))
 		g.r.mu.Unlock()
 		if e := a.error(<-done); e.Reason != wire.ReasonUnrouted {
 			t.Fatalf("%v", e)

@@ -2,86 +2,29 @@ package route
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route/internal/clock"
-	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// target is an instance address that routes lead to. Instances come and go
-// there; what is queued stays.
-type target struct {
-	address string
-	inbox   *Inbox           // of the instance that gets what is new, or nil
-	gone    *wire.Error      // why there will be no instance, or nil
-	routes  []*route         // live and retired
-	ring    line.List[route] // those that have something to hand out, by turn
-	dirty   bool             // in Router.dirty
-}
-
 func (r *Router) target(address string) *target {
 	t := r.targets[address]
 	if t == nil {
-		t = &target{address: address}
+		t = &target{Address: address}
 		r.targets[address] = t
 	}
 	return t
 }
 
-func (t *target) adopt(rt *route) {
-	rt.turn.Of = rt
-	t.routes = append(t.routes, rt)
-	t.bind(rt)
-}
-
-// bind finds a route's action in the attached instance.
-func (t *target) bind(rt *route) {
-	rt.action = -1
-	if t.inbox != nil {
-		rt.action = slices.Index(t.inbox.a.Actions, rt.to.Name)
-	}
-}
-
-// stir puts a route that has something to hand out into its target's ring, and
-// has the target looked at before the lock is given up.
-func (r *Router) stir(rt *route) {
-	t := rt.target
-	if !rt.active && rt.runnable() {
-		rt.active = true
-		t.ring.PushBack(&rt.turn)
-	}
-	if rt.active {
-		r.soil(t)
-	}
-}
-
-func (r *Router) soil(t *target) {
-	if !t.dirty {
-		t.dirty = true
-		r.dirty = append(r.dirty, t)
-	}
-}
-
-// dispatch hands out what credit allows, route by route in turn. It is a loop
-// over targets and not a recursion: a delivery that cannot be handed out is
-// finished, and that may stir others.
+// dispatch hands out what credit allows. It is a loop over targets and not a
+// recursion: a delivery that cannot be handed out is finished, and that may
+// stir others.
 func (r *Router) dispatch(now clock.Instant) {
-	for len(r.dirty) > 0 {
-		t := r.dirty[len(r.dirty)-1]
-		r.dirty = r.dirty[:len(r.dirty)-1]
-		t.dirty = false
-		for !t.ring.Empty() && t.inbox != nil && t.inbox.open() {
-			rt := t.ring.First()
-			t.ring.Remove(&rt.turn)
-			rt.active = false
-			if rt.runnable() {
-				r.handOut(rt.waiting.First(), t.inbox, now)
-				r.stir(rt)
-			}
-		}
+	for rt, k := r.dirty.Next(); rt != nil; rt, k = r.dirty.Next() {
+		r.handOut(rt.Waiting.First(), k.Of, now)
+		r.dirty.Stir(rt)
 	}
 }
 
@@ -98,18 +41,17 @@ func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 		if d.home != nil {
 			d.home.numbers.Remove(d.number)
 		}
-		d.home, d.number = i, i.numbers.Add(d, rt)
+		d.home, d.number = i, i.numbers.Add(d, &rt.Book)
 	}
 	d.attempt++
 	d.state = inFlight
 	d.sent = now.Mono
-	rt.inflight++
-	i.inflight++
-	i.credit--
+	rt.InFlight++
+	i.desk.Spend()
 	r.limit(d, now)
 
 	r.deliver = wire.Deliver{
-		Delivery: d.number, Attempt: d.attempt, Instance: i.a.Handle, Action: uint32(rt.action),
+		Delivery: d.number, Attempt: d.attempt, Instance: i.a.Handle, Action: uint32(rt.Action),
 		Event: ev.Event, Input: d.input, HasInput: d.hasInput,
 	}
 	if d.due != 0 {
@@ -120,10 +62,10 @@ func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 	switch err := i.a.Outlet.Deliver(&r.deliver); {
 	case err == nil:
 	case errors.Is(err, wire.ErrTooLarge):
-		i.credit++
-		r.fail(d, i.located(reason.Unsendable(err)), now)
+		i.desk.Credit++
+		r.fail(d, reason.Located(reason.Unsendable(err), i.a.Address, i.a.Version), now)
 	default:
-		i.broken = true // its Close will come and give up what is in flight
+		i.desk.Broken = true // its Close will come and give up what is in flight
 	}
 	r.admit(rt, now)
 	r.events.Release(ev)
@@ -134,10 +76,10 @@ func (r *Router) handOut(d *delivery, i *Inbox, now clock.Instant) {
 func (r *Router) limit(d *delivery, now clock.Instant) {
 	rt, deadline := d.route, d.ev.Until
 	d.due = deadline
-	if t := int64(rt.policy.Timeout); t > 0 && (deadline == 0 || now.Mono+t <= deadline) {
+	if t := int64(rt.Policy.Timeout); t > 0 && (deadline == 0 || now.Mono+t <= deadline) {
 		d.due = now.Mono + t
 		d.onRoute = true
-		rt.flight.PushBack(&d.line)
+		rt.Flight.PushBack(&d.line)
 		r.before(d.due)
 		return
 	}

@@ -43,21 +43,21 @@ func (r *Router) tick() (time.Duration, bool) {
 		left--
 		r.alarms.Remove(a)
 		switch d := a.Of; {
-		case d.state == inFlight:
+		case d.state == inFlight || d.state == detached:
 			r.timeout(d, now)
 		case d.Resting():
-			d.route.waiting.Wake(&d.Waiter)
+			d.route.Waiting.Wake(&d.Waiter)
 			r.arm(d, d.ev.Until)
-			r.stir(d.route)
+			r.dirty.Stir(d.route)
 		default:
 			r.expire(d, now)
 		}
 	}
 	next := int64(0)
 	for _, t := range r.targets {
-		for _, rt := range t.routes {
-			d := rt.flight.First()
-			for ; left > 0 && d != nil && d.due <= now.Mono; d = rt.flight.First() {
+		for _, rt := range t.Routes {
+			d := rt.Flight.First()
+			for ; left > 0 && d != nil && d.due <= now.Mono; d = rt.Flight.First() {
 				left--
 				r.timeout(d, now)
 			}

@@ -79,6 +79,8 @@ type StatusResponse struct {
 	Events        *Counts                `protobuf:"bytes,12,opt,name=events,proto3" json:"events,omitempty"`
 	Draining      []*Draining            `protobuf:"bytes,13,rep,name=draining,proto3" json:"draining,omitempty"`
 	LastReload    *LastReload            `protobuf:"bytes,14,opt,name=last_reload,json=lastReload,proto3" json:"last_reload,omitempty"`
+	Reasons       []*Reason              `protobuf:"bytes,15,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Dead          int64                  `protobuf:"varint,16,opt,name=dead,proto3" json:"dead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -211,6 +213,20 @@ func (x *StatusResponse) GetLastReload() *LastReload {
 	return nil
 }
 
+func (x *StatusResponse) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetDead() int64 {
+	if x != nil {
+		return x.Dead
+	}
+	return 0
+}
+
 type Instance struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -227,6 +243,8 @@ type Instance struct {
 	InFlight      int64                  `protobuf:"varint,12,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	Stderr        []string               `protobuf:"bytes,13,rep,name=stderr,proto3" json:"stderr,omitempty"`
 	Listeners     []string               `protobuf:"bytes,14,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Waits         string                 `protobuf:"bytes,15,opt,name=waits,proto3" json:"waits,omitempty"`
+	Refused       uint64                 `protobuf:"varint,16,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -359,6 +377,20 @@ func (x *Instance) GetListeners() []string {
 	return nil
 }
 
+func (x *Instance) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Instance) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
 type Subsystem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -429,6 +461,7 @@ type Counts struct {
 	Dropped       uint64                 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	Retries       uint64                 `protobuf:"varint,7,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,8,opt,name=late,proto3" json:"late,omitempty"`
+	Replayed      uint64                 `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -519,6 +552,74 @@ func (x *Counts) GetLate() uint64 {
 	return 0
 }
 
+func (x *Counts) GetReplayed() uint64 {
+	if x != nil {
+		return x.Replayed
+	}
+	return 0
+}
+
+// Reason says how many ended without success for one reason.
+type Reason struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ending        string                 `protobuf:"bytes,1,opt,name=ending,proto3" json:"ending,omitempty"` // rejected, dead, dropped
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Count         uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reason) Reset() {
+	*x = Reason{}
+	mi := &file_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reason) ProtoMessage() {}
+
+func (x *Reason) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reason.ProtoReflect.Descriptor instead.
+func (*Reason) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reason) GetEnding() string {
+	if x != nil {
+		return x.Ending
+	}
+	return ""
+}
+
+func (x *Reason) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Reason) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 type Route struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -534,13 +635,17 @@ type Route struct {
 	Dropped       uint64                 `protobuf:"varint,11,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	Retries       uint64                 `protobuf:"varint,12,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,13,opt,name=late,proto3" json:"late,omitempty"`
+	Replayed      uint64                 `protobuf:"varint,14,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Detached      int64                  `protobuf:"varint,15,opt,name=detached,proto3" json:"detached,omitempty"`
+	Waits         string                 `protobuf:"bytes,16,opt,name=waits,proto3" json:"waits,omitempty"`
+	Reasons       []*Reason              `protobuf:"bytes,17,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +657,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +670,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{5}
+	return file_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Route) GetName() string {
@@ -659,6 +764,34 @@ func (x *Route) GetLate() uint64 {
 	return 0
 }
 
+func (x *Route) GetReplayed() uint64 {
+	if x != nil {
+		return x.Replayed
+	}
+	return 0
+}
+
+func (x *Route) GetDetached() int64 {
+	if x != nil {
+		return x.Detached
+	}
+	return 0
+}
+
+func (x *Route) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Route) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 type Draining struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -672,7 +805,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -684,7 +817,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -697,7 +830,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Draining) GetAddress() string {
@@ -748,7 +881,7 @@ type LastReload struct {
 
 func (x *LastReload) Reset() {
 	*x = LastReload{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +893,7 @@ func (x *LastReload) String() string {
 func (*LastReload) ProtoMessage() {}
 
 func (x *LastReload) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +906,7 @@ func (x *LastReload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastReload.ProtoReflect.Descriptor instead.
 func (*LastReload) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LastReload) GetTime() *timestamppb.Timestamp {
@@ -819,7 +952,7 @@ type PluginsRequest struct {
 
 func (x *PluginsRequest) Reset() {
 	*x = PluginsRequest{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +964,7 @@ func (x *PluginsRequest) String() string {
 func (*PluginsRequest) ProtoMessage() {}
 
 func (x *PluginsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +977,7 @@ func (x *PluginsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginsRequest.ProtoReflect.Descriptor instead.
 func (*PluginsRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{9}
 }
 
 type PluginsResponse struct {
@@ -856,7 +989,7 @@ type PluginsResponse struct {
 
 func (x *PluginsResponse) Reset() {
 	*x = PluginsResponse{}
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1001,7 @@ func (x *PluginsResponse) String() string {
 func (*PluginsResponse) ProtoMessage() {}
 
 func (x *PluginsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1014,7 @@ func (x *PluginsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginsResponse.ProtoReflect.Descriptor instead.
 func (*PluginsResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{9}
+	return file_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PluginsResponse) GetPlugins() []*Plugin {
@@ -906,7 +1039,7 @@ type Plugin struct {
 
 func (x *Plugin) Reset() {
 	*x = Plugin{}
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1051,7 @@ func (x *Plugin) String() string {
 func (*Plugin) ProtoMessage() {}
 
 func (x *Plugin) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1064,7 @@ func (x *Plugin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plugin.ProtoReflect.Descriptor instead.
 func (*Plugin) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{10}
+	return file_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Plugin) GetName() string {
@@ -998,7 +1131,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_control_proto_msgTypes[11]
+	mi := &file_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1143,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[11]
+	mi := &file_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1156,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{11}
+	return file_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Manifest) GetName() string {
@@ -1086,7 +1219,7 @@ type EventType struct {
 
 func (x *EventType) Reset() {
 	*x = EventType{}
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1231,7 @@ func (x *EventType) String() string {
 func (*EventType) ProtoMessage() {}
 
 func (x *EventType) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1244,7 @@ func (x *EventType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventType.ProtoReflect.Descriptor instead.
 func (*EventType) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{12}
+	return file_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EventType) GetName() string {
@@ -1147,7 +1280,7 @@ type ActionType struct {
 
 func (x *ActionType) Reset() {
 	*x = ActionType{}
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1292,7 @@ func (x *ActionType) String() string {
 func (*ActionType) ProtoMessage() {}
 
 func (x *ActionType) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1305,7 @@ func (x *ActionType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionType.ProtoReflect.Descriptor instead.
 func (*ActionType) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{13}
+	return file_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ActionType) GetName() string {
@@ -1214,7 +1347,7 @@ type Type struct {
 
 func (x *Type) Reset() {
 	*x = Type{}
-	mi := &file_control_proto_msgTypes[14]
+	mi := &file_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1359,7 @@ func (x *Type) String() string {
 func (*Type) ProtoMessage() {}
 
 func (x *Type) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[14]
+	mi := &file_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1372,7 @@ func (x *Type) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Type.ProtoReflect.Descriptor instead.
 func (*Type) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{14}
+	return file_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Type) GetKind() string {
@@ -1278,7 +1411,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_control_proto_msgTypes[15]
+	mi := &file_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1423,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[15]
+	mi := &file_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1436,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{15}
+	return file_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Field) GetName() string {
@@ -1363,7 +1496,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_control_proto_msgTypes[16]
+	mi := &file_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1375,7 +1508,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[16]
+	mi := &file_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1388,7 +1521,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{16}
+	return file_control_proto_rawDescGZIP(), []int{17}
 }
 
 type ReloadRequest struct {
@@ -1399,7 +1532,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_control_proto_msgTypes[17]
+	mi := &file_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1411,7 +1544,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[17]
+	mi := &file_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1424,7 +1557,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{17}
+	return file_control_proto_rawDescGZIP(), []int{18}
 }
 
 type ReloadResponse struct {
@@ -1437,7 +1570,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_control_proto_msgTypes[18]
+	mi := &file_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1449,7 +1582,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[18]
+	mi := &file_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1462,7 +1595,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{18}
+	return file_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReloadResponse) GetProgress() *Progress {
@@ -1493,7 +1626,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1638,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1651,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{19}
+	return file_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Progress) GetTime() *timestamppb.Timestamp {
@@ -1577,7 +1710,7 @@ type ReloadResult struct {
 
 func (x *ReloadResult) Reset() {
 	*x = ReloadResult{}
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1722,7 @@ func (x *ReloadResult) String() string {
 func (*ReloadResult) ProtoMessage() {}
 
 func (x *ReloadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1735,7 @@ func (x *ReloadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResult.ProtoReflect.Descriptor instead.
 func (*ReloadResult) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{20}
+	return file_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReloadResult) GetOutcome() string {
@@ -1657,7 +1790,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_control_proto_msgTypes[21]
+	mi := &file_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1802,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[21]
+	mi := &file_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1815,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{21}
+	return file_control_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Plan) GetSteps() []*Step {
@@ -1712,7 +1845,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_control_proto_msgTypes[22]
+	mi := &file_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1857,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[22]
+	mi := &file_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1870,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{22}
+	return file_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Step) GetOp() string {
@@ -1786,7 +1919,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_control_proto_msgTypes[23]
+	mi := &file_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1931,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[23]
+	mi := &file_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1944,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{23}
+	return file_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Change) GetName() string {
@@ -1853,7 +1986,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_control_proto_msgTypes[24]
+	mi := &file_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +1998,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[24]
+	mi := &file_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2011,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{24}
+	return file_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Diagnostic) GetSeverity() string {
@@ -1963,7 +2096,7 @@ type EmitRequest struct {
 
 func (x *EmitRequest) Reset() {
 	*x = EmitRequest{}
-	mi := &file_control_proto_msgTypes[25]
+	mi := &file_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2108,7 @@ func (x *EmitRequest) String() string {
 func (*EmitRequest) ProtoMessage() {}
 
 func (x *EmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[25]
+	mi := &file_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2121,7 @@ func (x *EmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitRequest.ProtoReflect.Descriptor instead.
 func (*EmitRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{25}
+	return file_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EmitRequest) GetType() string {
@@ -2030,7 +2163,7 @@ type EmitResponse struct {
 
 func (x *EmitResponse) Reset() {
 	*x = EmitResponse{}
-	mi := &file_control_proto_msgTypes[26]
+	mi := &file_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2042,7 +2175,7 @@ func (x *EmitResponse) String() string {
 func (*EmitResponse) ProtoMessage() {}
 
 func (x *EmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[26]
+	mi := &file_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,7 +2188,7 @@ func (x *EmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitResponse.ProtoReflect.Descriptor instead.
 func (*EmitResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{26}
+	return file_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EmitResponse) GetId() string {
@@ -2094,7 +2227,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_control_proto_msgTypes[27]
+	mi := &file_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2106,7 +2239,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[27]
+	mi := &file_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2119,7 +2252,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{27}
+	return file_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Error) GetCode() string {
@@ -2184,7 +2317,7 @@ type TailRequest struct {
 
 func (x *TailRequest) Reset() {
 	*x = TailRequest{}
-	mi := &file_control_proto_msgTypes[28]
+	mi := &file_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2329,7 @@ func (x *TailRequest) String() string {
 func (*TailRequest) ProtoMessage() {}
 
 func (x *TailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[28]
+	mi := &file_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2342,7 @@ func (x *TailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
 func (*TailRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{28}
+	return file_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TailRequest) GetBacklog() uint32 {
@@ -2269,7 +2402,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_control_proto_msgTypes[29]
+	mi := &file_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2414,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[29]
+	mi := &file_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2427,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{29}
+	return file_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -2395,12 +2528,750 @@ func (x *Entry) GetDetail() string {
 	return ""
 }
 
+type SettleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // JSON; empty resolves with nothing
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // rejects
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleRequest) Reset() {
+	*x = SettleRequest{}
+	mi := &file_control_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleRequest) ProtoMessage() {}
+
+func (x *SettleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
+func (*SettleRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SettleRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *SettleRequest) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SettleRequest) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type SettleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"` // why it was not taken: reason unknown_token, stale_attempt or already_settled
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleResponse) Reset() {
+	*x = SettleResponse{}
+	mi := &file_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleResponse) ProtoMessage() {}
+
+func (x *SettleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
+func (*SettleResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SettleResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// StoryRequest names an event in one of three ways.
+type StoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`                             // the last event about it
+	LastFailure   bool                   `protobuf:"varint,3,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"` // the last event that failed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoryRequest) Reset() {
+	*x = StoryRequest{}
+	mi := &file_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoryRequest) ProtoMessage() {}
+
+func (x *StoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoryRequest.ProtoReflect.Descriptor instead.
+func (*StoryRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *StoryRequest) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *StoryRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *StoryRequest) GetLastFailure() bool {
+	if x != nil {
+		return x.LastFailure
+	}
+	return false
+}
+
+type StoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Entries       []*Entry               `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	Waiting       []*Waiting             `protobuf:"bytes,3,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoryResponse) Reset() {
+	*x = StoryResponse{}
+	mi := &file_control_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoryResponse) ProtoMessage() {}
+
+func (x *StoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoryResponse.ProtoReflect.Descriptor instead.
+func (*StoryResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *StoryResponse) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *StoryResponse) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *StoryResponse) GetWaiting() []*Waiting {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+type Waiting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`
+	Instance      string                 `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // unaccepted, queued, in_flight, detached
+	Attempt       uint32                 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	ElapsedNs     int64                  `protobuf:"varint,8,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
+	Why           string                 `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Waiting) Reset() {
+	*x = Waiting{}
+	mi := &file_control_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Waiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Waiting) ProtoMessage() {}
+
+func (x *Waiting) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Waiting.ProtoReflect.Descriptor instead.
+func (*Waiting) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Waiting) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Waiting) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Waiting) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Waiting) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Waiting) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Waiting) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Waiting) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Waiting) GetElapsedNs() int64 {
+	if x != nil {
+		return x.ElapsedNs
+	}
+	return 0
+}
+
+func (x *Waiting) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+type DeadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadRequest) Reset() {
+	*x = DeadRequest{}
+	mi := &file_control_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadRequest) ProtoMessage() {}
+
+func (x *DeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadRequest.ProtoReflect.Descriptor instead.
+func (*DeadRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{36}
+}
+
+type DeadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dead          []*Dead                `protobuf:"bytes,1,rep,name=dead,proto3" json:"dead,omitempty"`            // oldest first
+	Forgotten     uint64                 `protobuf:"varint,2,opt,name=forgotten,proto3" json:"forgotten,omitempty"` // to make room
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadResponse) Reset() {
+	*x = DeadResponse{}
+	mi := &file_control_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadResponse) ProtoMessage() {}
+
+func (x *DeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadResponse.ProtoReflect.Descriptor instead.
+func (*DeadResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DeadResponse) GetDead() []*Dead {
+	if x != nil {
+		return x.Dead
+	}
+	return nil
+}
+
+func (x *DeadResponse) GetForgotten() uint64 {
+	if x != nil {
+		return x.Forgotten
+	}
+	return 0
+}
+
+type Dead struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	Error         *Error                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Attempts      []*Attempt             `protobuf:"bytes,7,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dead) Reset() {
+	*x = Dead{}
+	mi := &file_control_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dead) ProtoMessage() {}
+
+func (x *Dead) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dead.ProtoReflect.Descriptor instead.
+func (*Dead) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Dead) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Dead) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Dead) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Dead) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Dead) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Dead) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Dead) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+type Attempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempt       uint32                 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_control_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Attempt) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Attempt) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Attempt) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// ReplayRequest names dead deliveries by event, by route, or all.
+type ReplayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         []string               `protobuf:"bytes,1,rep,name=event,proto3" json:"event,omitempty"`
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
+	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRequest) Reset() {
+	*x = ReplayRequest{}
+	mi := &file_control_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRequest) ProtoMessage() {}
+
+func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *ReplayRequest) GetEvent() []string {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ReplayRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *ReplayRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type ReplayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replayed      []*Replayed            `protobuf:"bytes,1,rep,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayResponse) Reset() {
+	*x = ReplayResponse{}
+	mi := &file_control_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayResponse) ProtoMessage() {}
+
+func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
+func (*ReplayResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ReplayResponse) GetReplayed() []*Replayed {
+	if x != nil {
+		return x.Replayed
+	}
+	return nil
+}
+
+type Replayed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // why not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replayed) Reset() {
+	*x = Replayed{}
+	mi := &file_control_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replayed) ProtoMessage() {}
+
+func (x *Replayed) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
+func (*Replayed) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Replayed) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Replayed) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Replayed) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
 	"\rcontrol.proto\x12\x0fhost.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xbe\x04\n" +
+	"\rStatusRequest\"\x85\x05\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05light\x18\x01 \x01(\tR\x05light\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1e\n" +
@@ -2422,7 +3293,9 @@ const file_control_proto_rawDesc = "" +
 	"\x06events\x18\f \x01(\v2\x17.host.control.v1.CountsR\x06events\x125\n" +
 	"\bdraining\x18\r \x03(\v2\x19.host.control.v1.DrainingR\bdraining\x12<\n" +
 	"\vlast_reload\x18\x0e \x01(\v2\x1b.host.control.v1.LastReloadR\n" +
-	"lastReload\"\xeb\x02\n" +
+	"lastReload\x121\n" +
+	"\areasons\x18\x0f \x03(\v2\x17.host.control.v1.ReasonR\areasons\x12\x12\n" +
+	"\x04dead\x18\x10 \x01(\x03R\x04dead\"\x9b\x03\n" +
 	"\bInstance\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -2440,11 +3313,13 @@ const file_control_proto_rawDesc = "" +
 	"\x06credit\x18\v \x01(\x03R\x06credit\x12\x1b\n" +
 	"\tin_flight\x18\f \x01(\x03R\binFlight\x12\x16\n" +
 	"\x06stderr\x18\r \x03(\tR\x06stderr\x12\x1c\n" +
-	"\tlisteners\x18\x0e \x03(\tR\tlisteners\"M\n" +
+	"\tlisteners\x18\x0e \x03(\tR\tlisteners\x12\x14\n" +
+	"\x05waits\x18\x0f \x01(\tR\x05waits\x12\x18\n" +
+	"\arefused\x18\x10 \x01(\x04R\arefused\"M\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05light\x18\x02 \x01(\tR\x05light\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xd2\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xee\x01\n" +
 	"\x06Counts\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x04R\baccepted\x12\x1a\n" +
 	"\bresolved\x18\x02 \x01(\x04R\bresolved\x12\x1a\n" +
@@ -2453,7 +3328,12 @@ const file_control_proto_rawDesc = "" +
 	"\x04dead\x18\x05 \x01(\x04R\x04dead\x12\x18\n" +
 	"\adropped\x18\x06 \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\a \x01(\x04R\aretries\x12\x12\n" +
-	"\x04late\x18\b \x01(\x04R\x04late\"\xbe\x02\n" +
+	"\x04late\x18\b \x01(\x04R\x04late\x12\x1a\n" +
+	"\breplayed\x18\t \x01(\x04R\breplayed\"N\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x06ending\x18\x01 \x01(\tR\x06ending\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xbf\x03\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -2468,7 +3348,11 @@ const file_control_proto_rawDesc = "" +
 	" \x01(\x04R\x04dead\x12\x18\n" +
 	"\adropped\x18\v \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\f \x01(\x04R\aretries\x12\x12\n" +
-	"\x04late\x18\r \x01(\x04R\x04late\"\xa5\x01\n" +
+	"\x04late\x18\r \x01(\x04R\x04late\x12\x1a\n" +
+	"\breplayed\x18\x0e \x01(\x04R\breplayed\x12\x1a\n" +
+	"\bdetached\x18\x0f \x01(\x03R\bdetached\x12\x14\n" +
+	"\x05waits\x18\x10 \x01(\tR\x05waits\x121\n" +
+	"\areasons\x18\x11 \x03(\v2\x17.host.control.v1.ReasonR\areasons\"\xa5\x01\n" +
 	"\bDraining\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1e\n" +
 	"\n" +
@@ -2617,13 +3501,68 @@ const file_control_proto_rawDesc = "" +
 	"\x05error\x18\v \x01(\v2\x16.host.control.v1.ErrorR\x05error\x12 \n" +
 	"\vcorrelation\x18\f \x01(\tR\vcorrelation\x12\x1c\n" +
 	"\tcausation\x18\r \x01(\tR\tcausation\x12\x16\n" +
-	"\x06detail\x18\x0e \x01(\tR\x06detail2\xb9\x03\n" +
+	"\x06detail\x18\x0e \x01(\tR\x06detail\"i\n" +
+	"\rSettleRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error\">\n" +
+	"\x0eSettleResponse\x12,\n" +
+	"\x05error\x18\x01 \x01(\v2\x16.host.control.v1.ErrorR\x05error\"a\n" +
+	"\fStoryRequest\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12!\n" +
+	"\flast_failure\x18\x03 \x01(\bR\vlastFailure\"\x8b\x01\n" +
+	"\rStoryResponse\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x120\n" +
+	"\aentries\x18\x02 \x03(\v2\x16.host.control.v1.EntryR\aentries\x122\n" +
+	"\awaiting\x18\x03 \x03(\v2\x18.host.control.v1.WaitingR\awaiting\"\xe0\x01\n" +
+	"\aWaiting\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
+	"\x05route\x18\x04 \x01(\tR\x05route\x12\x1a\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\tR\x05state\x12\x18\n" +
+	"\aattempt\x18\a \x01(\rR\aattempt\x12\x1d\n" +
+	"\n" +
+	"elapsed_ns\x18\b \x01(\x03R\telapsedNs\x12\x10\n" +
+	"\x03why\x18\t \x01(\tR\x03why\"\r\n" +
+	"\vDeadRequest\"W\n" +
+	"\fDeadResponse\x12)\n" +
+	"\x04dead\x18\x01 \x03(\v2\x15.host.control.v1.DeadR\x04dead\x12\x1c\n" +
+	"\tforgotten\x18\x02 \x01(\x04R\tforgotten\"\xf4\x01\n" +
+	"\x04Dead\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
+	"\x05route\x18\x04 \x01(\tR\x05route\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.host.control.v1.ErrorR\x05error\x124\n" +
+	"\battempts\x18\a \x03(\v2\x18.host.control.v1.AttemptR\battempts\"\x81\x01\n" +
+	"\aAttempt\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\rR\aattempt\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error\"M\n" +
+	"\rReplayRequest\x12\x14\n" +
+	"\x05event\x18\x01 \x03(\tR\x05event\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"G\n" +
+	"\x0eReplayResponse\x125\n" +
+	"\breplayed\x18\x01 \x03(\v2\x19.host.control.v1.ReplayedR\breplayed\"d\n" +
+	"\bReplayed\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error2\xdc\x05\n" +
 	"\aControl\x12I\n" +
 	"\x06Status\x12\x1e.host.control.v1.StatusRequest\x1a\x1f.host.control.v1.StatusResponse\x12L\n" +
 	"\aPlugins\x12\x1f.host.control.v1.PluginsRequest\x1a .host.control.v1.PluginsResponse\x12C\n" +
 	"\x04Plan\x12\x1c.host.control.v1.PlanRequest\x1a\x1d.host.control.v1.ReloadResult\x12K\n" +
 	"\x06Reload\x12\x1e.host.control.v1.ReloadRequest\x1a\x1f.host.control.v1.ReloadResponse0\x01\x12C\n" +
-	"\x04Emit\x12\x1c.host.control.v1.EmitRequest\x1a\x1d.host.control.v1.EmitResponse\x12>\n" +
+	"\x04Emit\x12\x1c.host.control.v1.EmitRequest\x1a\x1d.host.control.v1.EmitResponse\x12I\n" +
+	"\x06Settle\x12\x1e.host.control.v1.SettleRequest\x1a\x1f.host.control.v1.SettleResponse\x12F\n" +
+	"\x05Story\x12\x1d.host.control.v1.StoryRequest\x1a\x1e.host.control.v1.StoryResponse\x12C\n" +
+	"\x04Dead\x12\x1c.host.control.v1.DeadRequest\x1a\x1d.host.control.v1.DeadResponse\x12I\n" +
+	"\x06Replay\x12\x1e.host.control.v1.ReplayRequest\x1a\x1f.host.control.v1.ReplayResponse\x12>\n" +
 	"\x04Tail\x12\x1c.host.control.v1.TailRequest\x1a\x16.host.control.v1.Entry0\x01B<Z:github.com/pluginhost/host/host/control/internal/controlpbb\x06proto3"
 
 var (
@@ -2638,89 +3577,124 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: host.control.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: host.control.v1.StatusResponse
 	(*Instance)(nil),              // 2: host.control.v1.Instance
 	(*Subsystem)(nil),             // 3: host.control.v1.Subsystem
 	(*Counts)(nil),                // 4: host.control.v1.Counts
-	(*Route)(nil),                 // 5: host.control.v1.Route
-	(*Draining)(nil),              // 6: host.control.v1.Draining
-	(*LastReload)(nil),            // 7: host.control.v1.LastReload
-	(*PluginsRequest)(nil),        // 8: host.control.v1.PluginsRequest
-	(*PluginsResponse)(nil),       // 9: host.control.v1.PluginsResponse
-	(*Plugin)(nil),                // 10: host.control.v1.Plugin
-	(*Manifest)(nil),              // 11: host.control.v1.Manifest
-	(*EventType)(nil),             // 12: host.control.v1.EventType
-	(*ActionType)(nil),            // 13: host.control.v1.ActionType
-	(*Type)(nil),                  // 14: host.control.v1.Type
-	(*Field)(nil),                 // 15: host.control.v1.Field
-	(*PlanRequest)(nil),           // 16: host.control.v1.PlanRequest
-	(*ReloadRequest)(nil),         // 17: host.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 18: host.control.v1.ReloadResponse
-	(*Progress)(nil),              // 19: host.control.v1.Progress
-	(*ReloadResult)(nil),          // 20: host.control.v1.ReloadResult
-	(*Plan)(nil),                  // 21: host.control.v1.Plan
-	(*Step)(nil),                  // 22: host.control.v1.Step
-	(*Change)(nil),                // 23: host.control.v1.Change
-	(*Diagnostic)(nil),            // 24: host.control.v1.Diagnostic
-	(*EmitRequest)(nil),           // 25: host.control.v1.EmitRequest
-	(*EmitResponse)(nil),          // 26: host.control.v1.EmitResponse
-	(*Error)(nil),                 // 27: host.control.v1.Error
-	(*TailRequest)(nil),           // 28: host.control.v1.TailRequest
-	(*Entry)(nil),                 // 29: host.control.v1.Entry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*Reason)(nil),                // 5: host.control.v1.Reason
+	(*Route)(nil),                 // 6: host.control.v1.Route
+	(*Draining)(nil),              // 7: host.control.v1.Draining
+	(*LastReload)(nil),            // 8: host.control.v1.LastReload
+	(*PluginsRequest)(nil),        // 9: host.control.v1.PluginsRequest
+	(*PluginsResponse)(nil),       // 10: host.control.v1.PluginsResponse
+	(*Plugin)(nil),                // 11: host.control.v1.Plugin
+	(*Manifest)(nil),              // 12: host.control.v1.Manifest
+	(*EventType)(nil),             // 13: host.control.v1.EventType
+	(*ActionType)(nil),            // 14: host.control.v1.ActionType
+	(*Type)(nil),                  // 15: host.control.v1.Type
+	(*Field)(nil),                 // 16: host.control.v1.Field
+	(*PlanRequest)(nil),           // 17: host.control.v1.PlanRequest
+	(*ReloadRequest)(nil),         // 18: host.control.v1.ReloadRequest
+	(*ReloadResponse)(nil),        // 19: host.control.v1.ReloadResponse
+	(*Progress)(nil),              // 20: host.control.v1.Progress
+	(*ReloadResult)(nil),          // 21: host.control.v1.ReloadResult
+	(*Plan)(nil),                  // 22: host.control.v1.Plan
+	(*Step)(nil),                  // 23: host.control.v1.Step
+	(*Change)(nil),                // 24: host.control.v1.Change
+	(*Diagnostic)(nil),            // 25: host.control.v1.Diagnostic
+	(*EmitRequest)(nil),           // 26: host.control.v1.EmitRequest
+	(*EmitResponse)(nil),          // 27: host.control.v1.EmitResponse
+	(*Error)(nil),                 // 28: host.control.v1.Error
+	(*TailRequest)(nil),           // 29: host.control.v1.TailRequest
+	(*Entry)(nil),                 // 30: host.control.v1.Entry
+	(*SettleRequest)(nil),         // 31: host.control.v1.SettleRequest
+	(*SettleResponse)(nil),        // 32: host.control.v1.SettleResponse
+	(*StoryRequest)(nil),          // 33: host.control.v1.StoryRequest
+	(*StoryResponse)(nil),         // 34: host.control.v1.StoryResponse
+	(*Waiting)(nil),               // 35: host.control.v1.Waiting
+	(*DeadRequest)(nil),           // 36: host.control.v1.DeadRequest
+	(*DeadResponse)(nil),          // 37: host.control.v1.DeadResponse
+	(*Dead)(nil),                  // 38: host.control.v1.Dead
+	(*Attempt)(nil),               // 39: host.control.v1.Attempt
+	(*ReplayRequest)(nil),         // 40: host.control.v1.ReplayRequest
+	(*ReplayResponse)(nil),        // 41: host.control.v1.ReplayResponse
+	(*Replayed)(nil),              // 42: host.control.v1.Replayed
+	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
 }
 var file_control_proto_depIdxs = []int32{
-	30, // 0: host.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	43, // 0: host.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	2,  // 1: host.control.v1.StatusResponse.instances:type_name -> host.control.v1.Instance
 	3,  // 2: host.control.v1.StatusResponse.subsystems:type_name -> host.control.v1.Subsystem
-	5,  // 3: host.control.v1.StatusResponse.routes:type_name -> host.control.v1.Route
+	6,  // 3: host.control.v1.StatusResponse.routes:type_name -> host.control.v1.Route
 	4,  // 4: host.control.v1.StatusResponse.events:type_name -> host.control.v1.Counts
-	6,  // 5: host.control.v1.StatusResponse.draining:type_name -> host.control.v1.Draining
-	7,  // 6: host.control.v1.StatusResponse.last_reload:type_name -> host.control.v1.LastReload
-	30, // 7: host.control.v1.Draining.until:type_name -> google.protobuf.Timestamp
-	30, // 8: host.control.v1.LastReload.time:type_name -> google.protobuf.Timestamp
-	10, // 9: host.control.v1.PluginsResponse.plugins:type_name -> host.control.v1.Plugin
-	11, // 10: host.control.v1.Plugin.manifest:type_name -> host.control.v1.Manifest
-	15, // 11: host.control.v1.Manifest.config:type_name -> host.control.v1.Field
-	12, // 12: host.control.v1.Manifest.events:type_name -> host.control.v1.EventType
-	13, // 13: host.control.v1.Manifest.actions:type_name -> host.control.v1.ActionType
-	14, // 14: host.control.v1.EventType.data:type_name -> host.control.v1.Type
-	14, // 15: host.control.v1.ActionType.input:type_name -> host.control.v1.Type
-	14, // 16: host.control.v1.ActionType.output:type_name -> host.control.v1.Type
-	14, // 17: host.control.v1.Type.elem:type_name -> host.control.v1.Type
-	15, // 18: host.control.v1.Type.fields:type_name -> host.control.v1.Field
-	14, // 19: host.control.v1.Field.type:type_name -> host.control.v1.Type
-	19, // 20: host.control.v1.ReloadResponse.progress:type_name -> host.control.v1.Progress
-	20, // 21: host.control.v1.ReloadResponse.result:type_name -> host.control.v1.ReloadResult
-	30, // 22: host.control.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	21, // 23: host.control.v1.ReloadResult.plan:type_name -> host.control.v1.Plan
-	24, // 24: host.control.v1.ReloadResult.diagnostics:type_name -> host.control.v1.Diagnostic
-	22, // 25: host.control.v1.Plan.steps:type_name -> host.control.v1.Step
-	23, // 26: host.control.v1.Plan.routes:type_name -> host.control.v1.Change
-	23, // 27: host.control.v1.Step.changes:type_name -> host.control.v1.Change
-	27, // 28: host.control.v1.EmitResponse.error:type_name -> host.control.v1.Error
-	30, // 29: host.control.v1.Entry.time:type_name -> google.protobuf.Timestamp
-	27, // 30: host.control.v1.Entry.error:type_name -> host.control.v1.Error
-	0,  // 31: host.control.v1.Control.Status:input_type -> host.control.v1.StatusRequest
-	8,  // 32: host.control.v1.Control.Plugins:input_type -> host.control.v1.PluginsRequest
-	16, // 33: host.control.v1.Control.Plan:input_type -> host.control.v1.PlanRequest
-	17, // 34: host.control.v1.Control.Reload:input_type -> host.control.v1.ReloadRequest
-	25, // 35: host.control.v1.Control.Emit:input_type -> host.control.v1.EmitRequest
-	28, // 36: host.control.v1.Control.Tail:input_type -> host.control.v1.TailRequest
-	1,  // 37: host.control.v1.Control.Status:output_type -> host.control.v1.StatusResponse
-	9,  // 38: host.control.v1.Control.Plugins:output_type -> host.control.v1.PluginsResponse
-	20, // 39: host.control.v1.Control.Plan:output_type -> host.control.v1.ReloadResult
-	18, // 40: host.control.v1.Control.Reload:output_type -> host.control.v1.ReloadResponse
-	26, // 41: host.control.v1.Control.Emit:output_type -> host.control.v1.EmitResponse
-	29, // 42: host.control.v1.Control.Tail:output_type -> host.control.v1.Entry
-	37, // [37:43] is the sub-list for method output_type
-	31, // [31:37] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	7,  // 5: host.control.v1.StatusResponse.draining:type_name -> host.control.v1.Draining
+	8,  // 6: host.control.v1.StatusResponse.last_reload:type_name -> host.control.v1.LastReload
+	5,  // 7: host.control.v1.StatusResponse.reasons:type_name -> host.control.v1.Reason
+	5,  // 8: host.control.v1.Route.reasons:type_name -> host.control.v1.Reason
+	43, // 9: host.control.v1.Draining.until:type_name -> google.protobuf.Timestamp
+	43, // 10: host.control.v1.LastReload.time:type_name -> google.protobuf.Timestamp
+	11, // 11: host.control.v1.PluginsResponse.plugins:type_name -> host.control.v1.Plugin
+	12, // 12: host.control.v1.Plugin.manifest:type_name -> host.control.v1.Manifest
+	16, // 13: host.control.v1.Manifest.config:type_name -> host.control.v1.Field
+	13, // 14: host.control.v1.Manifest.events:type_name -> host.control.v1.EventType
+	14, // 15: host.control.v1.Manifest.actions:type_name -> host.control.v1.ActionType
+	15, // 16: host.control.v1.EventType.data:type_name -> host.control.v1.Type
+	15, // 17: host.control.v1.ActionType.input:type_name -> host.control.v1.Type
+	15, // 18: host.control.v1.ActionType.output:type_name -> host.control.v1.Type
+	15, // 19: host.control.v1.Type.elem:type_name -> host.control.v1.Type
+	16, // 20: host.control.v1.Type.fields:type_name -> host.control.v1.Field
+	15, // 21: host.control.v1.Field.type:type_name -> host.control.v1.Type
+	20, // 22: host.control.v1.ReloadResponse.progress:type_name -> host.control.v1.Progress
+	21, // 23: host.control.v1.ReloadResponse.result:type_name -> host.control.v1.ReloadResult
+	43, // 24: host.control.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	22, // 25: host.control.v1.ReloadResult.plan:type_name -> host.control.v1.Plan
+	25, // 26: host.control.v1.ReloadResult.diagnostics:type_name -> host.control.v1.Diagnostic
+	23, // 27: host.control.v1.Plan.steps:type_name -> host.control.v1.Step
+	24, // 28: host.control.v1.Plan.routes:type_name -> host.control.v1.Change
+	24, // 29: host.control.v1.Step.changes:type_name -> host.control.v1.Change
+	28, // 30: host.control.v1.EmitResponse.error:type_name -> host.control.v1.Error
+	43, // 31: host.control.v1.Entry.time:type_name -> google.protobuf.Timestamp
+	28, // 32: host.control.v1.Entry.error:type_name -> host.control.v1.Error
+	28, // 33: host.control.v1.SettleRequest.error:type_name -> host.control.v1.Error
+	28, // 34: host.control.v1.SettleResponse.error:type_name -> host.control.v1.Error
+	30, // 35: host.control.v1.StoryResponse.entries:type_name -> host.control.v1.Entry
+	35, // 36: host.control.v1.StoryResponse.waiting:type_name -> host.control.v1.Waiting
+	38, // 37: host.control.v1.DeadResponse.dead:type_name -> host.control.v1.Dead
+	43, // 38: host.control.v1.Dead.time:type_name -> google.protobuf.Timestamp
+	28, // 39: host.control.v1.Dead.error:type_name -> host.control.v1.Error
+	39, // 40: host.control.v1.Dead.attempts:type_name -> host.control.v1.Attempt
+	43, // 41: host.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	28, // 42: host.control.v1.Attempt.error:type_name -> host.control.v1.Error
+	42, // 43: host.control.v1.ReplayResponse.replayed:type_name -> host.control.v1.Replayed
+	28, // 44: host.control.v1.Replayed.error:type_name -> host.control.v1.Error
+	0,  // 45: host.control.v1.Control.Status:input_type -> host.control.v1.StatusRequest
+	9,  // 46: host.control.v1.Control.Plugins:input_type -> host.control.v1.PluginsRequest
+	17, // 47: host.control.v1.Control.Plan:input_type -> host.control.v1.PlanRequest
+	18, // 48: host.control.v1.Control.Reload:input_type -> host.control.v1.ReloadRequest
+	26, // 49: host.control.v1.Control.Emit:input_type -> host.control.v1.EmitRequest
+	31, // 50: host.control.v1.Control.Settle:input_type -> host.control.v1.SettleRequest
+	33, // 51: host.control.v1.Control.Story:input_type -> host.control.v1.StoryRequest
+	36, // 52: host.control.v1.Control.Dead:input_type -> host.control.v1.DeadRequest
+	40, // 53: host.control.v1.Control.Replay:input_type -> host.control.v1.ReplayRequest
+	29, // 54: host.control.v1.Control.Tail:input_type -> host.control.v1.TailRequest
+	1,  // 55: host.control.v1.Control.Status:output_type -> host.control.v1.StatusResponse
+	10, // 56: host.control.v1.Control.Plugins:output_type -> host.control.v1.PluginsResponse
+	21, // 57: host.control.v1.Control.Plan:output_type -> host.control.v1.ReloadResult
+	19, // 58: host.control.v1.Control.Reload:output_type -> host.control.v1.ReloadResponse
+	27, // 59: host.control.v1.Control.Emit:output_type -> host.control.v1.EmitResponse
+	32, // 60: host.control.v1.Control.Settle:output_type -> host.control.v1.SettleResponse
+	34, // 61: host.control.v1.Control.Story:output_type -> host.control.v1.StoryResponse
+	37, // 62: host.control.v1.Control.Dead:output_type -> host.control.v1.DeadResponse
+	41, // 63: host.control.v1.Control.Replay:output_type -> host.control.v1.ReplayResponse
+	30, // 64: host.control.v1.Control.Tail:output_type -> host.control.v1.Entry
+	55, // [55:65] is the sub-list for method output_type
+	45, // [45:55] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -2734,7 +3708,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

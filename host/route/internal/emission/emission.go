@@ -35,6 +35,7 @@ type Event[D, C any] struct {
 	Waited     bool   // it was parked, and counts in its source's window until accepted
 	Accepted   bool
 	Settled    bool
+	Ending     bool // its awaited deliveries are being ended
 	Letter     bool // carries a dead letter or a replay: nobody waits and the ledger of events does not know it
 	Value      []byte
 	Deliveries []D // one per matching route, in config order
@@ -110,8 +111,11 @@ func (r *Register[D, C]) Release(ev *Event[D, C]) {
 }
 
 // Accept says that every matching route has taken the event. With nothing to
-// wait for that settles the promise.
+// wait for that settles the promise. A second call does nothing.
 func (r *Register[D, C]) Accept(ev *Event[D, C], now clock.Instant) {
+	if ev.Accepted {
+		return
+	}
 	ev.Accepted = true
 	if ev.Waited {
 		ev.Src.Parked--
@@ -207,3 +211,21 @@ func (r *Register[D, C]) Record(step observe.Step, ev *Event[D, C], at At, err *
 
 // Records reports whether steps are recorded at all.
 func (r *Register[D, C]) Records() bool { return r.rec != nil }
+
+// Refusal returns why an event that was matched goes to none of its routes, or
+// nil.
+func (ev *Event[D, C]) Refusal(closed bool, now clock.Instant) *wire.Error {
+	switch {
+	case closed:
+		return reason.Shutdown()
+	case ev.Oversize > 0:
+		return reason.TooLarge(ev.Type, ev.Oversize)
+	case len(ev.Deliveries) == 0:
+		return reason.Unrouted(ev.Type)
+	case ev.Until != 0 && ev.Until <= now.Mono:
+		return reason.EmittedLate(ev.Type)
+	case ev.Parked > 0 && ev.Src.Parked >= wire.EmitWindow:
+		return reason.WindowFull(ev.Src.Address)
+	}
+	return nil
+}

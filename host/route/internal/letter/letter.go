@@ -6,22 +6,27 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// Failure is one failed attempt of a delivery.
-type Failure struct {
-	Attempt uint32      `json:"attempt"`
-	Time    time.Time   `json:"time"`
-	Error   *wire.Error `json:"error"`
+// remembered bounds the attempts told in a dead letter: the last ones.
+const remembered = 16
+
+// Remember appends a failed attempt to a history, which is bounded.
+func Remember(history []observe.Attempt, a observe.Attempt) []observe.Attempt {
+	if len(history) == remembered {
+		history = append(history[:0], history[1:]...)
+	}
+	return append(history, a)
 }
 
 // letter is the input of a dead letter action.
 type letter struct {
-	Event    letterEvent `json:"event"`
-	Route    string      `json:"route"`
-	Error    *wire.Error `json:"error"`
-	Attempts []Failure   `json:"attempts"`
+	Event    letterEvent       `json:"event"`
+	Route    string            `json:"route"`
+	Error    *wire.Error       `json:"error"`
+	Attempts []observe.Attempt `json:"attempts"`
 }
 
 // letterEvent is the event in the names of CloudEvents.
@@ -42,14 +47,14 @@ type letterEvent struct {
 }
 
 // Write returns a letter as JSON, or why there can be none.
-func Write(ev *wire.Event, route string, err *wire.Error, attempts []Failure) ([]byte, *wire.Error) {
+func Write(ev *wire.Event, route string, err *wire.Error, attempts []observe.Attempt) ([]byte, *wire.Error) {
 	l := letter{Route: route, Error: err, Attempts: attempts, Event: letterEvent{
 		SpecVersion: "1.0", ID: ev.ID, Type: ev.Type, Source: ev.Source, Subject: ev.Subject,
 		Time: time.Unix(0, ev.Time).UTC(), Correlation: ev.Correlation, Causation: ev.Causation,
 		Traceparent: ev.Traceparent, Tracestate: ev.Tracestate, ContentType: ev.ContentType,
 	}}
 	if l.Attempts == nil {
-		l.Attempts = []Failure{}
+		l.Attempts = []observe.Attempt{}
 	}
 	isJSON := ev.ContentType == "" || ev.ContentType == "application/json"
 	switch {

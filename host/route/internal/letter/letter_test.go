@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -25,9 +26,9 @@ func TestWrite(t *testing.T) {
 		Correlation: id, Causation: id, Traceparent: "00-1-2-03", Data: []byte(`{"total":12}`)}
 	for name, c := range map[string]struct {
 		change   func(*wire.Event)
-		attempts []Failure
+		attempts []observe.Attempt
 	}{
-		"full":        {func(*wire.Event) {}, []Failure{{1, at, late}, {2, at.Add(time.Second), late}}},
+		"full":        {func(*wire.Event) {}, []observe.Attempt{{Attempt: 1, Time: at, Err: late}, {Attempt: 2, Time: at.Add(time.Second), Err: late}}},
 		"no_attempts": {func(e *wire.Event) { *e = wire.Event{ID: id, Type: "a.b", Time: at.UnixNano(), Correlation: id} }, nil},
 		"not_json":    {func(e *wire.Event) { e.ContentType, e.Data = "text/plain", []byte("hello") }, nil},
 		"bad_json":    {func(e *wire.Event) { e.Data = []byte("{") }, nil},

@@ -13,7 +13,7 @@ import (
 
 // Table holds the routes of a generation by what they come from. R is the
 // route as the router keeps it.
-type Table[R any] struct {
+type Table[R comparable] struct {
 	entries map[key][]Entry[R] // in config order
 }
 
@@ -22,14 +22,14 @@ type key struct{ address, event string }
 // Entry is a route as one generation wrote it. Expressions are here and not in
 // the route, because a route that is kept gets those of the new generation,
 // which may see other variables.
-type Entry[R any] struct {
-	Route *R
+type Entry[R comparable] struct {
+	Route R
 	when  *config.Expr
 	input *config.Expr
 }
 
 // NewTable returns a table of routes; route gives the router's for the one at n.
-func NewTable[R any](routes []config.Route, route func(n int) *R) *Table[R] {
+func NewTable[R comparable](routes []config.Route, route func(n int) R) *Table[R] {
 	t := &Table[R]{entries: map[key][]Entry[R]{}}
 	for n := range routes {
 		c := &routes[n]
@@ -75,22 +75,33 @@ func (e *Entry[R]) Input(ev *wire.Event) ([]byte, bool, *wire.Error) {
 	return b, true, nil
 }
 
+// Find returns the entry of an event whose route is wanted, or nil.
+func (t *Table[R]) Find(address, event string, want func(R) bool) *Entry[R] {
+	list := t.entries[key{address, event}]
+	for n := range list {
+		if want(list[n].Route) {
+			return &list[n]
+		}
+	}
+	return nil
+}
+
 // View is what one source sees of a table, by index of its events: all that
 // an emit looks up.
-type View[R any] struct {
+type View[R comparable] struct {
 	Table  *Table[R]
 	Source string // node/instance
 	Events []Outlook[R]
 }
 
 // Outlook is one event of a source.
-type Outlook[R any] struct {
+type Outlook[R comparable] struct {
 	Type    string // http.orders.request
 	Entries []Entry[R]
 }
 
 // Cache remembers the view that a source had last.
-type Cache[R any] struct{ view atomic.Pointer[View[R]] }
+type Cache[R comparable] struct{ view atomic.Pointer[View[R]] }
 
 // Has reports whether the source has looked at a table.
 func (c *Cache[R]) Has(t *Table[R]) bool {

@@ -21,11 +21,11 @@ func TestLook(t *testing.T) {
 		{Name: "one", From: from("a", "said")},
 		{Name: "two", From: from("b", "said", "a", "heard", "a", "said", "a", "said")},
 	}
-	table := NewTable(routes, func(n int) *string { return &routes[n].Name })
+	table := NewTable(routes, func(n int) string { return routes[n].Name })
 	names := func(o Outlook[string]) []string {
 		s := []string{o.Type}
 		for _, e := range o.Entries {
-			s = append(s, *e.Route)
+			s = append(s, e.Route)
 		}
 		return s
 	}

@@ -14,6 +14,7 @@ type Table[T, Owner any] struct {
 	slots []slot[T, Owner] // a power of two, at most half of them taken
 	used  int
 	last  uint64
+	again bool // numbers have come round
 }
 
 type slot[T, Owner any] struct {
@@ -30,7 +31,7 @@ func (t *Table[T, Owner]) Add(item *T, owner *Owner) uint64 {
 	for {
 		t.last++
 		if t.last >= 1<<Bits {
-			t.last = 1
+			t.last, t.again = 1, true
 		}
 		s := t.slot(t.last)
 		if s.item == nil {
@@ -66,6 +67,11 @@ func (t *Table[T, Owner]) Find(number uint64) (*T, *Owner) {
 		return nil, nil
 	}
 	return s.item, s.owner
+}
+
+// Given reports whether a number was ever given out.
+func (t *Table[T, Owner]) Given(number uint64) bool {
+	return number > 0 && number < 1<<Bits && (number <= t.last || t.again)
 }
 
 // Remove ends the use of a number.

@@ -3,6 +3,7 @@
 package reason
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 
@@ -91,16 +92,82 @@ func Crashed() *wire.Error {
 	return again(because(wire.ReasonCrashed, errorf(wire.Unavailable, "the plugin process ended")))
 }
 
+// NotRedeemed is for a detached delivery that nobody settled in time.
+func NotRedeemed(instance, action string, after time.Duration, attempt uint32) *wire.Error {
+	return again(at(instance, "", errorf(wire.DeadlineExceeded, "nobody settled the delivery that %s.%s detached within %s, attempt %d",
+		instance, action, after.Round(time.Millisecond), attempt)))
+}
+
+// TooManyDetached answers a detach that is one too many.
+func TooManyDetached(instance string, limit int) *wire.Error {
+	return again(because(wire.ReasonQueueFull, errorf(wire.ResourceExhausted,
+		"%d deliveries of %s are detached and not settled; no more can be", limit, instance)))
+}
+
+// UnknownToken answers a token that never was.
+func UnknownToken() *wire.Error {
+	return because(wire.ReasonUnknownToken, errorf(wire.NotFound, "there is no delivery with this token"))
+}
+
+// TokenUsed answers a token whose delivery was settled with it.
+func TokenUsed() *wire.Error {
+	return because(wire.ReasonAlreadySettled, errorf(wire.FailedPrecondition, "the delivery was settled with this token before"))
+}
+
+// TokenStale answers a token whose attempt was given up.
+func TokenStale() *wire.Error {
+	return because(wire.ReasonStaleAttempt, errorf(wire.Aborted, "the attempt of this token was given up"))
+}
+
+// Withdrawn is for an event whose emitter does not wait for it any more.
+func Withdrawn(instance string) *wire.Error {
+	return because(wire.ReasonWithdrawn, errorf(wire.Canceled, "%s has withdrawn the event", instance))
+}
+
+// Rejected is for a delivery whose promise another route rejected.
+func Rejected(route string) *wire.Error {
+	return because(wire.ReasonRejected, errorf(wire.Canceled, "route %s rejected the event's promise", route))
+}
+
+// Forged answers who acts in the name of another.
+func Forged(instance, format string, args ...any) *wire.Error {
+	return because(wire.ReasonForged, errorf(wire.PermissionDenied, "%s "+format, append([]any{instance}, args...)...))
+}
+
+// NoRoute is for a dead delivery whose route is not there any more.
+func NoRoute(route, event string) *wire.Error {
+	return errorf(wire.NotFound, "there is no route %s for %s now; put it back, or take the event from its dead letter", route, event)
+}
+
+// NotDead is for a dead delivery that somebody else replayed.
+func NotDead() *wire.Error {
+	return errorf(wire.NotFound, "it was replayed or forgotten meanwhile")
+}
+
 // AlreadySettled answers a settle of what is settled.
 func AlreadySettled(instance string, delivery uint64) *wire.Error {
 	return at(instance, "", because(wire.ReasonAlreadySettled,
-		errorf(wire.FailedPrecondition, "delivery %d was settled before", delivery)))
+		errorf(wire.FailedPrecondition, "delivery %d was settled or detached before", delivery)))
 }
 
 // StaleAttempt answers a settle of an attempt that was given up.
 func StaleAttempt(instance string, delivery uint64, attempt uint32) *wire.Error {
 	return at(instance, "", because(wire.ReasonStaleAttempt,
 		errorf(wire.Aborted, "attempt %d of delivery %d was given up", attempt, delivery)))
+}
+
+// Located returns a copy of an error that says where it arose, and of nil nil.
+func Located(err *wire.Error, instance, version string) *wire.Error {
+	if err == nil {
+		return nil
+	}
+	e := *err
+	e.Details = bytes.Clone(err.Details)
+	e.Instance, e.Version = instance, version
+	if e.Code == 0 {
+		e.Code = wire.Unknown
+	}
+	return &e
 }
 
 func errorf(code wire.Code, format string, args ...any) *wire.Error {
@@ -120,4 +187,85 @@ func again(e *wire.Error) *wire.Error {
 func at(instance, version string, e *wire.Error) *wire.Error {
 	e.Instance, e.Version = instance, version
 	return e
+}
+
+// What a delivery waits for, in the words of host status and host events why.
+
+// WaitsForNobody is for an address whose instance will not come back.
+func WaitsForNobody(instance, why string) string { return "waits for nobody: " + instance + ": " + why }
+
+// WaitsForInstance is for an address where nobody is attached.
+func WaitsForInstance(instance string) string {
+	return "waits for " + instance + ", which is not running"
+}
+
+// WaitsForAction is for an instance that does not have the action.
+func WaitsForAction(instance, action string) string {
+	return fmt.Sprintf("waits for a version of %s that has the action %s", instance, action)
+}
+
+// WaitsForProcess is for an instance whose process is ending.
+func WaitsForProcess(instance string) string {
+	return "waits for " + instance + ", whose process is gone"
+}
+
+// WaitsForConcurrency is for a route that has as many in flight as it may.
+func WaitsForConcurrency(route string, inflight, limit int) string {
+	return fmt.Sprintf("waits for concurrency of route %s: %d of %d in flight", route, inflight, limit)
+}
+
+// WaitsForCredit is for an instance that has as many in flight as it takes, or
+// that holds credit back for handlers that were given up and have not returned.
+func WaitsForCredit(instance string, inflight, capacity int) string {
+	s := fmt.Sprintf("waits for credit of %s: %d of %d in flight", instance, inflight, capacity)
+	switch {
+	case capacity == 0:
+		s = "waits for the first credit of " + instance
+	case inflight < capacity:
+		s += fmt.Sprintf(", %d given up or detached and not returned", capacity-inflight)
+	}
+	return s
+}
+
+// WaitsForTurn is for a queue of which nothing is ready: all are behind another
+// of their subject, or rest before their next attempt.
+func WaitsForTurn(route string, waiting int) string {
+	return fmt.Sprintf("all %d of route %s wait for an earlier one of their subject, or for their next attempt", waiting, route)
+}
+
+// WaitsForSubject is for a delivery behind another of its subject.
+func WaitsForSubject(subject, route string) string {
+	return fmt.Sprintf("waits for an earlier event of subject %q on route %s", subject, route)
+}
+
+// WaitsForAttempt is for a delivery that rests after a failure.
+func WaitsForAttempt(next uint32, of int, pause time.Duration) string {
+	return fmt.Sprintf("waits %s for attempt %d of %d", pause.Round(time.Millisecond), next, of)
+}
+
+// WaitsForRoom is for an emitter; stuck says what keeps the queue from moving.
+func WaitsForRoom(route string, queued, limit int, stuck string) string {
+	s := fmt.Sprintf("waits for room in the queue of route %s: %d of %d", route, queued, limit)
+	if stuck != "" {
+		s += ", which " + stuck
+	}
+	return s
+}
+
+// WaitsInLine is for a delivery that is ready and whose turn comes.
+func WaitsInLine(route, stuck string) string {
+	if stuck == "" {
+		return "waits its turn on route " + route
+	}
+	return stuck
+}
+
+// WaitsForAnswer is for a delivery in flight.
+func WaitsForAnswer(instance, action string, since time.Duration, attempt uint32, of int) string {
+	return fmt.Sprintf("waits for the answer of %s.%s since %s, attempt %d of %d", instance, action, since.Round(time.Millisecond), attempt, of)
+}
+
+// WaitsForToken is for a detached delivery.
+func WaitsForToken(instance string, since, left time.Duration) string {
+	return fmt.Sprintf("was detached by %s; waits since %s for whoever has its token, %s more", instance, since.Round(time.Millisecond), left.Round(time.Millisecond))
 }

@@ -48,6 +48,14 @@ const (
 	ControlReloadProcedure = "/host.control.v1.Control/Reload"
 	// ControlEmitProcedure is the fully-qualified name of the Control's Emit RPC.
 	ControlEmitProcedure = "/host.control.v1.Control/Emit"
+	// ControlSettleProcedure is the fully-qualified name of the Control's Settle RPC.
+	ControlSettleProcedure = "/host.control.v1.Control/Settle"
+	// ControlStoryProcedure is the fully-qualified name of the Control's Story RPC.
+	ControlStoryProcedure = "/host.control.v1.Control/Story"
+	// ControlDeadProcedure is the fully-qualified name of the Control's Dead RPC.
+	ControlDeadProcedure = "/host.control.v1.Control/Dead"
+	// ControlReplayProcedure is the fully-qualified name of the Control's Replay RPC.
+	ControlReplayProcedure = "/host.control.v1.Control/Replay"
 	// ControlTailProcedure is the fully-qualified name of the Control's Tail RPC.
 	ControlTailProcedure = "/host.control.v1.Control/Tail"
 )
@@ -63,6 +71,15 @@ type ControlClient interface {
 	Reload(context.Context, *connect.Request[controlpb.ReloadRequest]) (*connect.ServerStreamForClient[controlpb.ReloadResponse], error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error)
+	// Settle settles a detached delivery by its token.
+	Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error)
+	// Story tells the life of an event: its steps, those of its causes and of the
+	// events that it led to, and what is still waiting, with the reason.
+	Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error)
+	// Dead lists the deliveries that failed for good and are kept.
+	Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error)
+	// Replay gives dead deliveries to their routes again.
+	Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error)
 	// Tail sends recent steps of events, then new ones until the call ends.
 	Tail(context.Context, *connect.Request[controlpb.TailRequest]) (*connect.ServerStreamForClient[controlpb.Entry], error)
 }
@@ -108,6 +125,30 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Emit")),
 			connect.WithClientOptions(opts...),
 		),
+		settle: connect.NewClient[controlpb.SettleRequest, controlpb.SettleResponse](
+			httpClient,
+			baseURL+ControlSettleProcedure,
+			connect.WithSchema(controlMethods.ByName("Settle")),
+			connect.WithClientOptions(opts...),
+		),
+		story: connect.NewClient[controlpb.StoryRequest, controlpb.StoryResponse](
+			httpClient,
+			baseURL+ControlStoryProcedure,
+			connect.WithSchema(controlMethods.ByName("Story")),
+			connect.WithClientOptions(opts...),
+		),
+		dead: connect.NewClient[controlpb.DeadRequest, controlpb.DeadResponse](
+			httpClient,
+			baseURL+ControlDeadProcedure,
+			connect.WithSchema(controlMethods.ByName("Dead")),
+			connect.WithClientOptions(opts...),
+		),
+		replay: connect.NewClient[controlpb.ReplayRequest, controlpb.ReplayResponse](
+			httpClient,
+			baseURL+ControlReplayProcedure,
+			connect.WithSchema(controlMethods.ByName("Replay")),
+			connect.WithClientOptions(opts...),
+		),
 		tail: connect.NewClient[controlpb.TailRequest, controlpb.Entry](
 			httpClient,
 			baseURL+ControlTailProcedure,
@@ -124,6 +165,10 @@ type controlClient struct {
 	plan    *connect.Client[controlpb.PlanRequest, controlpb.ReloadResult]
 	reload  *connect.Client[controlpb.ReloadRequest, controlpb.ReloadResponse]
 	emit    *connect.Client[controlpb.EmitRequest, controlpb.EmitResponse]
+	settle  *connect.Client[controlpb.SettleRequest, controlpb.SettleResponse]
+	story   *connect.Client[controlpb.StoryRequest, controlpb.StoryResponse]
+	dead    *connect.Client[controlpb.DeadRequest, controlpb.DeadResponse]
+	replay  *connect.Client[controlpb.ReplayRequest, controlpb.ReplayResponse]
 	tail    *connect.Client[controlpb.TailRequest, controlpb.Entry]
 }
 
@@ -152,6 +197,26 @@ func (c *controlClient) Emit(ctx context.Context, req *connect.Request[controlpb
 	return c.emit.CallUnary(ctx, req)
 }
 
+// Settle calls host.control.v1.Control.Settle.
+func (c *controlClient) Settle(ctx context.Context, req *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error) {
+	return c.settle.CallUnary(ctx, req)
+}
+
+// Story calls host.control.v1.Control.Story.
+func (c *controlClient) Story(ctx context.Context, req *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error) {
+	return c.story.CallUnary(ctx, req)
+}
+
+// Dead calls host.control.v1.Control.Dead.
+func (c *controlClient) Dead(ctx context.Context, req *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error) {
+	return c.dead.CallUnary(ctx, req)
+}
+
+// Replay calls host.control.v1.Control.Replay.
+func (c *controlClient) Replay(ctx context.Context, req *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error) {
+	return c.replay.CallUnary(ctx, req)
+}
+
 // Tail calls host.control.v1.Control.Tail.
 func (c *controlClient) Tail(ctx context.Context, req *connect.Request[controlpb.TailRequest]) (*connect.ServerStreamForClient[controlpb.Entry], error) {
 	return c.tail.CallServerStream(ctx, req)
@@ -168,6 +233,15 @@ type ControlHandler interface {
 	Reload(context.Context, *connect.Request[controlpb.ReloadRequest], *connect.ServerStream[controlpb.ReloadResponse]) error
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error)
+	// Settle settles a detached delivery by its token.
+	Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error)
+	// Story tells the life of an event: its steps, those of its causes and of the
+	// events that it led to, and what is still waiting, with the reason.
+	Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error)
+	// Dead lists the deliveries that failed for good and are kept.
+	Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error)
+	// Replay gives dead deliveries to their routes again.
+	Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error)
 	// Tail sends recent steps of events, then new ones until the call ends.
 	Tail(context.Context, *connect.Request[controlpb.TailRequest], *connect.ServerStream[controlpb.Entry]) error
 }
@@ -209,6 +283,30 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Emit")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlSettleHandler := connect.NewUnaryHandler(
+		ControlSettleProcedure,
+		svc.Settle,
+		connect.WithSchema(controlMethods.ByName("Settle")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlStoryHandler := connect.NewUnaryHandler(
+		ControlStoryProcedure,
+		svc.Story,
+		connect.WithSchema(controlMethods.ByName("Story")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlDeadHandler := connect.NewUnaryHandler(
+		ControlDeadProcedure,
+		svc.Dead,
+		connect.WithSchema(controlMethods.ByName("Dead")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlReplayHandler := connect.NewUnaryHandler(
+		ControlReplayProcedure,
+		svc.Replay,
+		connect.WithSchema(controlMethods.ByName("Replay")),
+		connect.WithHandlerOptions(opts...),
+	)
 	controlTailHandler := connect.NewServerStreamHandler(
 		ControlTailProcedure,
 		svc.Tail,
@@ -227,6 +325,14 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlReloadHandler.ServeHTTP(w, r)
 		case ControlEmitProcedure:
 			controlEmitHandler.ServeHTTP(w, r)
+		case ControlSettleProcedure:
+			controlSettleHandler.ServeHTTP(w, r)
+		case ControlStoryProcedure:
+			controlStoryHandler.ServeHTTP(w, r)
+		case ControlDeadProcedure:
+			controlDeadHandler.ServeHTTP(w, r)
+		case ControlReplayProcedure:
+			controlReplayHandler.ServeHTTP(w, r)
 		case ControlTailProcedure:
 			controlTailHandler.ServeHTTP(w, r)
 		default:
@@ -256,6 +362,22 @@ func (UnimplementedControlHandler) Reload(context.Context, *connect.Request[cont
 
 func (UnimplementedControlHandler) Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Emit is not implemented"))
+}
+
+func (UnimplementedControlHandler) Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Settle is not implemented"))
+}
+
+func (UnimplementedControlHandler) Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Story is not implemented"))
+}
+
+func (UnimplementedControlHandler) Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Dead is not implemented"))
+}
+
+func (UnimplementedControlHandler) Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Replay is not implemented"))
 }
 
 func (UnimplementedControlHandler) Tail(context.Context, *connect.Request[controlpb.TailRequest], *connect.ServerStream[controlpb.Entry]) error {
