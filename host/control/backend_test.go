@@ -25,6 +25,17 @@ type fake struct {
 	emit    func(context.Context, EmitRequest) (EmitResult, error)
 	tail    func(context.Context, int, func(*observe.Entry) bool, func(observe.Entry) error) error
 	plugins []catalog.Entry
+	settle  func(SettleRequest) error
+	story   func(StoryRequest) (Story, error)
+	dead    DeadList
+	replay  func(ReplayRequest) ([]observe.Replayed, error)
+}
+
+func (f *fake) Settle(_ context.Context, s SettleRequest) error        { return f.settle(s) }
+func (f *fake) Story(_ context.Context, s StoryRequest) (Story, error) { return f.story(s) }
+func (f *fake) Dead(context.Context) (DeadList, error)                 { return f.dead, nil }
+func (f *fake) Replay(_ context.Context, r ReplayRequest) ([]observe.Replayed, error) {
+	return f.replay(r)
 }
 
 func (f *fake) Status(context.Context) (observe.Status, error)            { return f.status, nil }
