@@ -54,7 +54,7 @@ func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) 
 		if err != nil {
 			return nil, err
 		}
-		value, err := typed.Encode(&out)
+		value, err := typed.Encode(out)
 		if err != nil {
 			return nil, Errorf(Internal, "output of action %s: %v", t.name, err)
 		}

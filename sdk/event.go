@@ -60,29 +60,9 @@ func ContentType(s string) EmitOption { return func(e *wire.Event) { e.ContentTy
 // deadline is not after that of its cause. Emit
 // before commit or after the drain gives a promise that is rejected.
 func (t *EventType[D]) Emit(ctx context.Context, env *Env, data D, opts ...EmitOption) *Promise {
-	now := time.Now()
-	e := wire.Event{ID: wire.NewIDAt(now), Time: now.UnixNano()}
-	var err error
-	if e.Data, err = typed.Encode(&data); err != nil {
-		return rejected(e.ID, Errorf(InvalidArgument, "data of event %s: %v", t.name, err))
+	b, err := typed.Encode(data)
+	if err != nil {
+		return rejected(wire.NewID(), Errorf(InvalidArgument, "data of event %s: %v", t.name, err))
 	}
-	if cause, ok := FromContext(ctx); ok {
-		e.Causation, e.Correlation = cause.ID, cause.Correlation
-		if e.Correlation.IsZero() {
-			e.Correlation = cause.ID
-		}
-		e.Traceparent, e.Tracestate = cause.Traceparent, cause.Tracestate
-	} else {
-		e.Correlation = e.ID
-	}
-	if d, ok := ctx.Deadline(); ok {
-		e.Deadline = d.UnixNano()
-	}
-	for _, o := range opts {
-		o(&e)
-	}
-	if cause, ok := FromContext(ctx); ok && cause.Deadline != 0 && (e.Deadline == 0 || e.Deadline > cause.Deadline) {
-		e.Deadline = cause.Deadline // nobody waits for the cause any longer
-	}
-	return env.instance.emit(ctx, t.name, &e)
+	return env.instance.emit(ctx, t.name, b, opts)
 }

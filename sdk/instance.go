@@ -20,11 +20,11 @@ import (
 type instance struct {
 	process *process
 	handle  uint32
-	events  []string   // by index in the manifest
 	actions []*Handler // by index in the manifest; nil where nobody handles
 	author  *Instance
 	opened  *typed.Values
 	credit  int
+	owed    atomic.Uint32 // of the credit, for calls that are done
 	pool    *work.Pool
 
 	open   atomic.Bool // between Commit and the end of Drain
@@ -39,7 +39,7 @@ func (i *instance) bind(author *Instance, actions []string) error {
 	if i.credit = author.Credit; i.credit <= 0 {
 		i.credit = defaultCredit
 	}
-	i.pool = work.NewPool(i.credit, i.handleCall)
+	i.pool = work.NewPool(i.credit, i.handleCall, i.rest)
 	i.actions = make([]*Handler, len(actions))
 	for n := range author.Handlers {
 		h := &author.Handlers[n]
@@ -173,12 +173,29 @@ func (i *instance) handleCall(c *work.Call) {
 	default:
 		i.settle(c, value, err)
 	}
-	_ = i.process.lane.Credit(i.handle, 1)
+	i.owed.Add(1)
 }
 
+// rest is called after each call. When nothing waits for a worker, what is
+// settled goes out from here, and so does the credit for it; else the writer
+// sends it while the next handler runs, and credit is given in larger parts.
+func (i *instance) rest(last bool) {
+	if n := i.owed.Load(); last || 4*int(n) >= i.credit {
+		if n = i.owed.Swap(0); n > 0 {
+			_ = i.process.lane.PutCredit(i.handle, n)
+		}
+	}
+	if last {
+		i.process.lane.Flush()
+	} else {
+		i.process.lane.Wake()
+	}
+}
+
+// settle puts the outcome of a call on the lane; who calls it wakes the writer.
 func (i *instance) settle(c *work.Call, value []byte, err *Error) {
-	if serr := i.process.lane.Settle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt, Value: value, Err: err}); errors.Is(serr, wire.ErrTooLarge) {
-		_ = i.process.lane.Settle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt,
+	if serr := i.process.lane.PutSettle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt, Value: value, Err: err}); errors.Is(serr, wire.ErrTooLarge) {
+		_ = i.process.lane.PutSettle(&wire.Settle{Ref: c.Delivery, Attempt: c.Attempt,
 			Err: &Error{Code: ResourceExhausted, Message: "the outcome is too large"}})
 	}
 }
@@ -193,30 +210,72 @@ func (i *instance) follow(c *work.Call, link *work.Linked) {
 	}
 	link.Then(func(value []byte, err *wire.Error) {
 		i.settle(c, value, err)
+		i.process.lane.Wake()
 		i.pool.Release(c)
 	})
 }
 
+// emits are used again: an option may take hold of an event, which therefore
+// would be made on the heap.
+var emits = sync.Pool{New: func() any { return new(wire.Emit) }}
+
 // emit sends an event and returns its promise.
-func (i *instance) emit(ctx context.Context, name string, e *wire.Event) *Promise {
+func (i *instance) emit(ctx context.Context, name string, data []byte, opts []EmitOption) *Promise {
+	m := emits.Get().(*wire.Emit)
+	defer func() {
+		*m = wire.Emit{}
+		emits.Put(m)
+	}()
+	e := &m.Event
+	born(ctx, e, data)
+	for _, o := range opts {
+		o(e)
+	}
+	if cause, ok := FromContext(ctx); ok && cause.Deadline != 0 && (e.Deadline == 0 || e.Deadline > cause.Deadline) {
+		e.Deadline = cause.Deadline // nobody waits for the cause any longer
+	}
 	if i == nil || !i.open.Load() {
 		return rejected(e.ID, Errorf(FailedPrecondition, "event %s: the instance is not committed, or was drained", name))
 	}
-	index := slices.Index(i.events, name)
-	if index < 0 {
+	index, ok := i.process.index[name]
+	if !ok {
 		return rejected(e.ID, Errorf(FailedPrecondition, "event %s is not declared: add it to Plugin.Events", name))
 	}
 	if len(e.Data) > wire.MaxEvent {
 		return rejected(e.ID, Errorf(InvalidArgument, "event %s has %d bytes of data; at most %d are possible", name, len(e.Data), wire.MaxEvent))
 	}
 	p := &Promise{id: e.ID, instance: i}
-	number, err := i.process.promises.add(ctx, p)
-	if err != nil {
-		return rejected(e.ID, err)
+	number, alone, refused := i.process.promises.add(ctx, p)
+	if refused != nil {
+		return rejected(e.ID, refused)
 	}
 	p.number = number
-	if err := i.process.lane.Emit(&wire.Emit{Promise: number, Instance: i.handle, Type: uint32(index), Event: *e}); err != nil {
+	m.Promise, m.Instance, m.Type = number, i.handle, index
+	if err := i.process.lane.PutEmit(m); err != nil {
 		i.process.promises.settle(number, nil, Errorf(Unavailable, "event %s: %v", name, err))
+		return p
+	}
+	if alone { // nobody else emits just now, whose event could go along
+		i.process.lane.Flush()
+	} else {
+		i.process.lane.Wake()
 	}
 	return p
+}
+
+// born fills in a new event.
+func born(ctx context.Context, e *wire.Event, data []byte) {
+	now := time.Now()
+	e.ID, e.Time, e.Data = wire.NewIDAt(now), now.UnixNano(), data
+	e.Correlation = e.ID
+	if cause, ok := FromContext(ctx); ok {
+		e.Causation = cause.ID
+		if e.Correlation = cause.Correlation; e.Correlation.IsZero() {
+			e.Correlation = cause.ID
+		}
+		e.Traceparent, e.Tracestate = cause.Traceparent, cause.Tracestate
+	}
+	if d, ok := ctx.Deadline(); ok {
+		e.Deadline = d.UnixNano()
+	}
 }

@@ -27,7 +27,7 @@ import (
 // the instances of one process and carries their events over the lane.
 type process struct {
 	manifest schema.Manifest
-	events   []string
+	index    map[string]uint32 // of events in the manifest
 	actions  []string
 	build    builder
 	lane     *wire.Lane
@@ -111,7 +111,7 @@ func newProcess[C any](p Plugin[C]) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &process{instances: map[uint32]*instance{}, addresses: map[*instance]string{},
+	s := &process{index: map[string]uint32{}, instances: map[uint32]*instance{}, addresses: map[*instance]string{},
 		leases: map[string]*os.File{}, arrived: make(chan struct{}), build: author[C]{p, config},
 		manifest: schema.Manifest{Name: p.Name, Version: p.Version, Doc: p.Doc, Config: config.Fields, Capabilities: p.Capabilities}}
 	for _, e := range p.Events {
@@ -120,7 +120,7 @@ func newProcess[C any](p Plugin[C]) (*process, error) {
 			return nil, err
 		}
 		s.manifest.Events = append(s.manifest.Events, d)
-		s.events = append(s.events, d.Name)
+		s.index[d.Name] = uint32(len(s.index))
 	}
 	for _, a := range p.Actions {
 		d, err := a.declare()
@@ -153,7 +153,7 @@ func (s *process) Prepare(ctx context.Context, in rpc.Instance) ([]schema.Diagno
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{process: s, handle: in.Handle, events: s.events}
+	i := &instance{process: s, handle: in.Handle}
 	env := &Env{Address: in.Address, Node: in.Node, Dir: in.Dir, StateDir: in.StateDir,
 		Log: s.log.With("instance", in.Address), Stdout: s.stdout, instance: i}
 	author, opened, err := s.build.make(ctx, in.Config, leases, env)
@@ -313,21 +313,44 @@ func (s *process) receive(conn *net.UnixConn) {
 
 // events of the lane.
 func (s *process) handler() wire.Handler {
+	var (
+		answers []answer    // of this frame
+		fed     []*instance // that got a delivery in it
+	)
+	full := func() error {
+		if len(answers) == maxAnswers {
+			s.promises.take(answers)
+			clear(answers)
+			answers = answers[:0]
+		}
+		return nil
+	}
 	return wire.Handler{
 		Accept: func(promise uint64) error {
-			s.promises.accept(promise)
-			return nil
+			answers = append(answers, answer{number: promise, accept: true})
+			return full()
 		},
 		Settle: func(w *wire.Settle) error {
 			if w.Attempt > 0 { // one of ours, which came too late
 				s.log.Debug("a delivery was settled in vain", "delivery", w.Ref, "attempt", w.Attempt, "error", w.Err)
 				return nil
 			}
-			var value Value
+			a := answer{number: w.Ref, err: w.Err}
 			if len(w.Value) > 0 {
-				value = append(value, w.Value...)
+				a.value = append(a.value, w.Value...)
 			}
-			s.promises.settle(w.Ref, value, w.Err)
+			answers = append(answers, a)
+			return full()
+		},
+		Batch: func() error {
+			s.promises.take(answers)
+			clear(answers)
+			answers = answers[:0]
+			for n, i := range fed {
+				i.pool.Rouse()
+				fed[n] = nil
+			}
+			fed = fed[:0]
 			return nil
 		},
 		Deliver: func(d *wire.Deliver) error {
@@ -337,6 +360,9 @@ func (s *process) handler() wire.Handler {
 					Err: &Error{Code: Unavailable, Reason: wire.ReasonDraining, Message: "the instance has left", Retryable: true}})
 			}
 			i.deliver(d)
+			if n := len(fed); n == 0 || fed[n-1] != i {
+				fed = append(fed, i)
+			}
 			return nil
 		},
 		Cancel: func(delivery uint64, attempt uint32, why wire.Cause) error {

@@ -40,7 +40,8 @@ type waiter struct {
 const slotBits = 20
 
 // add waits for room and numbers a promise. The caller sends its event after.
-func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
+// alone says that no other promise is pending.
+func (t *promises) add(ctx context.Context, p *Promise) (number uint64, alone bool, err *Error) {
 	t.mu.Lock()
 	if t.closed == nil && !t.room() {
 		w := &waiter{room: make(chan struct{})}
@@ -54,7 +55,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
 			if !w.granted {
 				t.waiting = slices.DeleteFunc(t.waiting, func(x *waiter) bool { return x == w })
 				t.mu.Unlock()
-				return 0, failure.Of(ctx.Err())
+				return 0, false, failure.Of(ctx.Err())
 			}
 		}
 	} else if t.closed == nil {
@@ -63,7 +64,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
 	}
 	defer t.mu.Unlock()
 	if t.closed != nil {
-		return 0, t.closed
+		return 0, false, t.closed
 	}
 	var i uint32
 	if n := len(t.free); n > 0 {
@@ -75,7 +76,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (uint64, *Error) {
 	s := &t.slots[i]
 	s.promise, s.accepted = p, false
 	s.number += 1 << slotBits
-	return s.number, nil
+	return s.number, t.pending == 1, nil
 }
 
 func (t *promises) room() bool {
@@ -104,40 +105,61 @@ func (t *promises) find(number uint64) *slot {
 	return &t.slots[i]
 }
 
-// accept notes that host has an event. An accept after the settle is nothing.
-func (t *promises) accept(number uint64) {
-	t.mu.Lock()
-	s := t.find(number)
-	if s == nil || s.accepted {
-		t.mu.Unlock()
-		return
-	}
-	s.accepted = true
-	p := s.promise
-	t.unaccepted--
-	t.grant()
-	t.mu.Unlock()
-	p.accept()
+// answer is what host says of a promise: that it has the event, or the outcome.
+type answer struct {
+	promise *Promise // found
+	number  uint64
+	accept  bool
+	value   Value
+	err     *Error
 }
 
-// settle ends a promise. A second settle is nothing.
-func (t *promises) settle(number uint64, value Value, err *Error) {
-	t.mu.Lock()
-	s := t.find(number)
-	if s == nil {
-		t.mu.Unlock()
+// maxAnswers bounds what is gathered of a frame.
+const maxAnswers = 1024
+
+// take takes answers in their order. A second one, or one after the promise
+// was settled, is nothing.
+func (t *promises) take(answers []answer) {
+	if len(answers) == 0 {
 		return
 	}
-	p := s.promise
-	s.promise = nil
-	t.free = append(t.free, uint32(number&(1<<slotBits-1)))
-	if !s.accepted {
-		t.unaccepted--
+	t.mu.Lock()
+	for n := range answers {
+		a := &answers[n]
+		s := t.find(a.number)
+		switch {
+		case s == nil || a.accept && s.accepted:
+			continue
+		case a.accept:
+			s.accepted = true
+			t.unaccepted--
+			a.promise = s.promise
+		default:
+			a.promise = s.promise
+			s.promise = nil
+			t.free = append(t.free, uint32(a.number&(1<<slotBits-1)))
+			if !s.accepted {
+				t.unaccepted--
+			}
+			t.pending--
+		}
 	}
-	t.pending--
 	t.grant()
 	t.mu.Unlock()
-	p.settle(value, err)
+	for n := range answers {
+		switch a := &answers[n]; {
+		case a.promise == nil:
+		case a.accept:
+			a.promise.accept()
+		default:
+			a.promise.settle(a.value, a.err)
+		}
+	}
+}
+
+// settle ends one promise.
+func (t *promises) settle(number uint64, value Value, err *Error) {
+	t.take([]answer{{number: number, value: value, err: err}})
 }
 
 // close rejects what is pending and all that comes.

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
 
+	"github.com/pluginhost/host/sdk/internal/pace"
 	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
@@ -43,6 +44,7 @@ func Serve[C any](p Plugin[C]) {
 
 // serve runs until host closes the lane.
 func (s *process) serve() error {
+	pace.Keep()
 	// A terminal's Ctrl-C goes to everybody; host drains first, and says so.
 	// Caught rather than ignored: a program that the plugin starts would inherit
 	// the latter.

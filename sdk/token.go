@@ -2,10 +2,10 @@ package sdk
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/pluginhost/host/sdk/internal/failure"
-	"github.com/pluginhost/host/sdk/internal/typed"
 	"github.com/pluginhost/host/sdk/internal/work"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -60,7 +60,7 @@ func (e *Env) Settle(ctx context.Context, t Token, value any, failed error) erro
 		s.Err = failure.Of(failed)
 	} else if value != nil {
 		var err error
-		if s.Value, err = typed.Encode(&value); err != nil {
+		if s.Value, err = json.Marshal(value); err != nil {
 			return Errorf(InvalidArgument, "value of a delivery: %v", err)
 		}
 	}
@@ -86,7 +86,7 @@ func Follow(p *Promise) error {
 // ask sends something that host answers as it answers an emit.
 func (i *instance) ask(ctx context.Context, send func(promise uint64) error) (Value, error) {
 	p := &Promise{}
-	number, refused := i.process.promises.add(ctx, p)
+	number, _, refused := i.process.promises.add(ctx, p)
 	if refused != nil {
 		return nil, refused
 	}

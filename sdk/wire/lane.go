@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -73,20 +74,22 @@ type Handler struct {
 // goroutine, also before Run. What one goroutine sends arrives in its order,
 // but for credits, which may arrive later than what was sent after them.
 //
-// Who knows when nothing follows for now saves the change to the writer: Hold
-// once, then Flush, which writes from the goroutine that calls it.
+// Who knows when nothing follows for now saves the change to the writer: the
+// methods called Put append and do no more, until Flush, which writes from the
+// goroutine that calls it, or Wake, which wakes the writer. After Hold all
+// methods do no more.
 type Lane struct {
 	conn   net.Conn
 	direct direct        // writes without waiting; owned by who set writing
 	wake   chan struct{} // to the writer; a place for one
 	ended  chan struct{} // closed when nothing is sent any more
 	unused sync.Once     // closes ended
+	held   atomic.Bool   // Hold was called
+	idle   atomic.Bool   // the writer waits for wake
 
 	mu      sync.Mutex
 	pending queue
 	running bool
-	idle    bool          // the writer waits for wake
-	held    bool          // Hold was called
 	writing bool          // somebody writes frames that were taken from pending
 	left    []*frame      // taken and not written: for the writer, which then owns writing
 	closing bool          // Close was called
@@ -103,9 +106,7 @@ func NewLane(conn net.Conn) *Lane {
 
 // Hold makes what is sent from now on wait for a Flush.
 func (l *Lane) Hold() {
-	l.mu.Lock()
-	l.held = true
-	l.mu.Unlock()
+	l.held.Store(true)
 }
 
 // Run reads frames into h and writes what is sent until ctx ends (its error),
@@ -166,7 +167,10 @@ func (l *Lane) Close() error {
 
 // Emit queues an emit. It fails with ErrTooLarge, ErrClosed or ErrBacklog, as
 // all do.
-func (l *Lane) Emit(e *Emit) error {
+func (l *Lane) Emit(e *Emit) error { return l.and(l.PutEmit(e)) }
+
+// PutEmit is Emit, but waits for Flush or Wake, as all that are called Put do.
+func (l *Lane) PutEmit(e *Emit) error {
 	if !e.Event.clean() {
 		c := *e
 		c.Event.scrub()
@@ -187,7 +191,9 @@ func (l *Lane) Emit(e *Emit) error {
 }
 
 // Accept queues an accept of a promise.
-func (l *Lane) Accept(promise uint64) error {
+func (l *Lane) Accept(promise uint64) error { return l.and(l.putAccept(promise)) }
+
+func (l *Lane) putAccept(promise uint64) error {
 	f, err := l.begin(smallElement)
 	if err != nil {
 		return err
@@ -198,7 +204,9 @@ func (l *Lane) Accept(promise uint64) error {
 }
 
 // Deliver queues a delivery.
-func (l *Lane) Deliver(d *Deliver) error {
+func (l *Lane) Deliver(d *Deliver) error { return l.and(l.putDeliver(d)) }
+
+func (l *Lane) putDeliver(d *Deliver) error {
 	if !d.Event.clean() {
 		c := *d
 		c.Event.scrub()
@@ -222,7 +230,10 @@ func (l *Lane) Deliver(d *Deliver) error {
 }
 
 // Settle queues a settle.
-func (l *Lane) Settle(s *Settle) error {
+func (l *Lane) Settle(s *Settle) error { return l.and(l.PutSettle(s)) }
+
+// PutSettle queues a settle for Flush or Wake.
+func (l *Lane) PutSettle(s *Settle) error {
 	if s.Err != nil && !s.Err.clean() {
 		c := *s
 		c.Err = s.Err.scrubbed()
@@ -250,7 +261,10 @@ func (l *Lane) Settle(s *Settle) error {
 
 // Credit queues n more credits for an instance. Credits of one instance that
 // wait to be written are summed.
-func (l *Lane) Credit(instance, n uint32) error {
+func (l *Lane) Credit(instance, n uint32) error { return l.and(l.PutCredit(instance, n)) }
+
+// PutCredit queues credits for Flush or Wake.
+func (l *Lane) PutCredit(instance, n uint32) error {
 	if _, err := l.begin(smallElement); err != nil {
 		return err
 	}
@@ -261,17 +275,17 @@ func (l *Lane) Credit(instance, n uint32) error {
 
 // Cancel queues a cancel.
 func (l *Lane) Cancel(delivery uint64, attempt uint32, why Cause) error {
-	return l.numbers(6, delivery, uint64(attempt), uint64(why))
+	return l.and(l.numbers(6, delivery, uint64(attempt), uint64(why)))
 }
 
 // Detach queues a detach of a delivery. Its token comes as the value of a promise.
 func (l *Lane) Detach(promise, delivery uint64, attempt uint32) error {
-	return l.numbers(7, promise, delivery, uint64(attempt))
+	return l.and(l.numbers(7, promise, delivery, uint64(attempt)))
 }
 
 // Withdraw queues a withdraw of a promise.
 func (l *Lane) Withdraw(promise uint64, instance uint32) error {
-	return l.numbers(8, promise, uint64(instance), 0)
+	return l.and(l.numbers(8, promise, uint64(instance), 0))
 }
 
 func (l *Lane) numbers(field byte, x, y, z uint64) error {
@@ -333,12 +347,20 @@ func (l *Lane) begin(size int) (*frame, error) {
 }
 
 func (l *Lane) end() {
-	wake := l.idle && !l.held
-	if wake {
-		l.idle = false
-	}
 	l.mu.Unlock()
-	if wake {
+}
+
+// and wakes the writer after something was put, unless the lane is held.
+func (l *Lane) and(err error) error {
+	if err == nil && !l.held.Load() {
+		l.Wake()
+	}
+	return err
+}
+
+// Wake has the writer send what was put.
+func (l *Lane) Wake() {
+	if l.idle.Load() && l.idle.CompareAndSwap(true, false) {
 		l.ring()
 	}
 }

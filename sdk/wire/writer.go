@@ -124,7 +124,7 @@ func (l *Lane) write() {
 	l.mu.Lock()
 	for {
 		for l.err == nil && l.left == nil && (l.writing || len(l.pending.frames) == 0 && !l.closing) {
-			l.idle = true
+			l.idle.Store(true)
 			l.mu.Unlock()
 			select {
 			case <-l.wake:
@@ -135,7 +135,7 @@ func (l *Lane) write() {
 			}
 			l.mu.Lock()
 		}
-		l.idle = false
+		l.idle.Store(false)
 		switch {
 		case l.err != nil:
 			l.mu.Unlock()
@@ -174,12 +174,8 @@ func (l *Lane) Flush() {
 		return
 	}
 	if !l.running || !l.direct.can() || l.pending.bytes > shortWrite {
-		wake := l.idle
-		l.idle = false
 		l.mu.Unlock()
-		if wake {
-			l.ring()
-		}
+		l.Wake()
 		return
 	}
 	l.writing = true
@@ -199,13 +195,10 @@ func (l *Lane) Flush() {
 		l.writing = true
 		l.left = append([]*frame(nil), frames[done:]...)
 	}
-	wake := l.idle && (l.left != nil || len(l.pending.frames) > 0 || l.closing)
-	if wake {
-		l.idle = false
-	}
+	more := l.left != nil || len(l.pending.frames) > 0 || l.closing
 	l.mu.Unlock()
-	if wake {
-		l.ring()
+	if more {
+		l.Wake()
 	}
 }
 

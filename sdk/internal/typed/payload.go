@@ -157,8 +157,8 @@ func structBehind(t reflect.Type) reflect.Type {
 }
 
 // Encode is a payload as bytes: raw bytes pass through, struct{} is nothing.
-func Encode[T any](v *T) ([]byte, error) {
-	switch x := any(v).(type) {
+func Encode[T any](v T) ([]byte, error) {
+	switch x := any(&v).(type) {
 	case *json.RawMessage:
 		return *x, nil
 	case *[]byte:
@@ -166,8 +166,13 @@ func Encode[T any](v *T) ([]byte, error) {
 	case *struct{}:
 		return nil, nil
 	}
-	return json.Marshal(v)
+	return marshal(v)
 }
+
+// marshal is apart so that v escapes to the heap only here.
+//
+//go:noinline
+func marshal[T any](v T) ([]byte, error) { return json.Marshal(v) }
 
 // Decode is the reverse; no bytes are the zero value.
 func Decode[T any](b []byte, v *T) error {

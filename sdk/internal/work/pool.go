@@ -15,6 +15,7 @@ import (
 // handler, and one that is done takes the next call before anybody wakes.
 type Pool struct {
 	handle func(*Call)
+	rest   func(last bool)
 	limit  int // calls at once
 
 	mu      sync.Mutex
@@ -31,14 +32,15 @@ type Pool struct {
 	empty   chan struct{} // closed when count is 0; nil when nobody waits
 }
 
-// NewPool returns a pool that handles up to limit calls at once.
-func NewPool(limit int, handle func(*Call)) *Pool {
-	p := &Pool{handle: handle, limit: limit}
+// NewPool returns a pool that handles up to limit calls at once. After each
+// call rest is called, and told whether no other waits for a worker.
+func NewPool(limit int, handle func(*Call), rest func(last bool)) *Pool {
+	p := &Pool{handle: handle, rest: rest, limit: limit}
 	p.wake.L = &p.mu
 	return p
 }
 
-// Put hands a call to a worker. It reports false when the pool is closed or
+// Put queues a call for a worker; Rouse follows when there are no more. It reports false when the pool is closed or
 // has as many calls as it may.
 func (p *Pool) Put(c *Call) bool {
 	p.mu.Lock()
@@ -53,8 +55,14 @@ func (p *Pool) Put(c *Call) bool {
 	}
 	p.calls = c
 	p.queue = append(p.queue, c)
-	p.rouse()
 	return true
+}
+
+// Rouse gets the calls that were put a worker.
+func (p *Pool) Rouse() {
+	p.mu.Lock()
+	p.rouse()
+	p.mu.Unlock()
 }
 
 // rouse gets a worker for what is queued, unless one is on its way.
@@ -96,6 +104,10 @@ func (p *Pool) work() {
 		p.rouse()
 		p.mu.Unlock()
 		p.handle(c)
+		p.mu.Lock()
+		last := p.head == len(p.queue)
+		p.mu.Unlock()
+		p.rest(last) // before anybody learns that there are no calls left
 		p.mu.Lock()
 		if !c.held {
 			p.remove(c)

@@ -1,0 +1,60 @@
+package pace
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+func TestPercent(t *testing.T) {
+	for live, want := range map[uint64]int{0: 800, 1 << 20: 800, 4 << 20: 800, 8 << 20: 400, 16 << 20: 200, 32 << 20: 100, 1 << 30: 100} {
+		if got := Percent(live); got != want {
+			t.Errorf("%d bytes: %d, want %d", live, got, want)
+		}
+	}
+}
+
+// current reads the percentage.
+func current() int {
+	p := debug.SetGCPercent(100)
+	debug.SetGCPercent(p)
+	return p
+}
+
+func TestEnvironmentRules(t *testing.T) {
+	before := current()
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	Keep()
+	if now := current(); now != before {
+		t.Errorf("%d after %d", now, before)
+	}
+}
+
+// The pace follows the heap: up while it is small, back when it is large.
+func TestFollows(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	old := current()
+	defer debug.SetGCPercent(old)
+	Keep()
+	eventually(t, func(p int) bool { return p > 300 })
+	large := make([][]byte, 64)
+	for i := range large {
+		large[i] = make([]byte, 1<<20)
+	}
+	eventually(t, func(p int) bool { return p == 100 })
+	runtime.KeepAlive(large)
+	large = nil
+	eventually(t, func(p int) bool { return p > 300 })
+}
+
+func eventually(t *testing.T, ok func(int) bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(current()); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("GOGC stays at %d", current())
+		}
+		runtime.GC()
+	}
+}
