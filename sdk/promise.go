@@ -20,7 +20,8 @@ type Promise struct {
 	settled  bool
 	value    Value
 	err      *Error
-	// Made when somebody waits: most promises settle before.
+	wake     chan struct{} // of the one in Wait, one of wakers; nil when there is none
+	// Made when somebody asks: most promises have one who waits, or none.
 	onAccept chan struct{}
 	onSettle chan struct{}
 	then     []func(value []byte, err *Error)
@@ -62,6 +63,11 @@ func (p *Promise) Accepted(ctx context.Context) error {
 func (p *Promise) Done() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.done()
+}
+
+// done is Done; the lock is held.
+func (p *Promise) done() chan struct{} {
 	if p.onSettle == nil {
 		p.onSettle = make(chan struct{})
 		if p.settled {
@@ -77,14 +83,46 @@ func (p *Promise) Wait(ctx context.Context) (Value, error) {
 	if value, err, ok := p.outcome(); ok {
 		return value, err
 	}
+	settled, wake := p.settling()
 	select {
-	case <-p.Done():
+	case <-settled:
 	case <-ctx.Done():
+	}
+	if wake {
+		p.awake(settled)
 	}
 	if value, err, ok := p.outcome(); ok {
 		return value, err
 	}
 	return nil, failure.Of(ctx.Err())
+}
+
+// wakers are channels with a place for one, used again: to make one and close
+// it for each promise would cost more than the wait itself.
+var wakers = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
+
+// settling returns a channel from which something can be taken when the
+// promise is settled. The first who asks has one of the wakers, and gives it
+// back to awake; the others share Done.
+func (p *Promise) settling() (c chan struct{}, wake bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wake != nil || p.settled {
+		return p.done(), false
+	}
+	p.wake = wakers.Get().(chan struct{}) //nolint:errcheck,forcetypeassert // there is nothing else in it
+	return p.wake, true
+}
+
+func (p *Promise) awake(c chan struct{}) {
+	p.mu.Lock()
+	p.wake = nil
+	p.mu.Unlock()
+	select { // where ctx ended in the same moment
+	case <-c:
+	default:
+	}
+	wakers.Put(c)
 }
 
 func (p *Promise) outcome() (value Value, err error, settled bool) { //nolint:revive,staticcheck // the error is the outcome's, not the call's
@@ -115,6 +153,9 @@ func (p *Promise) settle(value Value, err *Error) {
 		return
 	}
 	p.settled, p.value, p.err = true, value, err
+	if p.wake != nil {
+		p.wake <- struct{}{} // there is room: it settles once
+	}
 	if p.onSettle != nil {
 		close(p.onSettle)
 	}

@@ -29,6 +29,8 @@ type order struct {
 	Size   int           `json:"size"`             // bytes of data
 	For    time.Duration `json:"for,omitempty"`    // how long, or
 	Events int           `json:"events,omitempty"` // how many
+	// Blocking has a goroutine wait for each event, in the daemon's source too.
+	Blocking bool `json:"blocking,omitempty"`
 }
 
 // outcome is what a source has measured.

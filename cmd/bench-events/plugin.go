@@ -58,11 +58,17 @@ func servePlugin() {
 							return many[n/len(envs)%len(many)], envs[n%len(envs)]
 						}
 					}
-					return drive(o, func(n int) error {
+					emit := func(n int) *sdk.Promise {
 						event, env := next(n)
-						_, err := event.Emit(ctx, env, data).Wait(ctx)
-						return err
-					})
+						return event.Emit(ctx, env, data)
+					}
+					if o.Blocking {
+						return drive(o, func(n int) error {
+							_, err := emit(n).Wait(ctx)
+							return err
+						})
+					}
+					return drivePromises(ctx, o, emit)
 				}),
 				take.Handle(func(context.Context, []byte) ([]byte, error) { return answer, nil }),
 			}}, nil
@@ -70,9 +76,57 @@ func servePlugin() {
 	})
 }
 
-// drive keeps the window full for a while, or for a number of events: each of
-// its goroutines waits for the promise of one event, then sends the next. Both
-// naive and host are driven by it.
+// drivePromises keeps the window full for a while, or for a number of events: it
+// holds that many promises and waits for the oldest before it emits the next.
+func drivePromises(ctx context.Context, o order, emit func(n int) *sdk.Promise) (outcome, error) {
+	var (
+		held   = make([]*sdk.Promise, o.Window)
+		times  []time.Duration
+		events int
+		start  = time.Now()
+		begin  = start
+	)
+	wait := func(n int) error {
+		p := held[n%len(held)]
+		if p == nil {
+			return nil
+		}
+		if _, err := p.Wait(ctx); err != nil {
+			return err
+		}
+		events++
+		if o.Window == 1 {
+			now := time.Now()
+			times = append(times, now.Sub(begin))
+			begin = now
+		}
+		return nil
+	}
+	more := func(n int) bool {
+		if o.Events > 0 {
+			return n < o.Events
+		}
+		return n%16 != 0 && o.Window > 1 || time.Since(start) < o.For
+	}
+	n := 0
+	for ; more(n); n++ {
+		if err := wait(n); err != nil {
+			return outcome{}, err
+		}
+		held[n%len(held)] = emit(n)
+	}
+	for range held {
+		if err := wait(n); err != nil {
+			return outcome{}, err
+		}
+		n++
+	}
+	return outcome{Events: events, Elapsed: time.Since(start), P50: p50(times)}, nil
+}
+
+// drive does so with a goroutine for each event in flight, which waits for the
+// answer before it sends the next. It is the only way to have many unary calls
+// in flight, so naive is driven by it, and host once for comparison.
 func drive(o order, send func(n int) error) (outcome, error) {
 	var (
 		mu     sync.Mutex

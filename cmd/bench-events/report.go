@@ -46,7 +46,8 @@ func report(f figures) error {
 		fmt.Printf("%-6s %12.0f %10.1f %10.2f   %12.0f %10.1f %10.2f\n", s,
 			f[s+"_eps"], f[s+"_p50_us"], f[s+"_cpu_s_per_m"], f[s+"_eps_4k"], f[s+"_p50_us_4k"], f[s+"_cpu_s_per_m_4k"])
 	}
-	fmt.Printf("\nhost, 400 B of JSON: %.0f events/s, with a when on two fields %.0f\n"+
+	fmt.Printf("\nhost, 256 B, with a goroutine waiting for each event: %.0f events/s\n", f["blocking_eps"])
+	fmt.Printf("host, 400 B of JSON: %.0f events/s, with a when on two fields %.0f\n"+
 		"host, 256 B: %.0f events/s with one route, %.0f over 1,000 routes on as many types\n\n",
 		f["400_eps"], f["when_eps"], f["routes_1_eps"], f["routes_1000_eps"])
 	for _, t := range targets(f) {

@@ -51,6 +51,7 @@ func trials(s settings, naive, host, wide, relay *system) []*trial {
 		}
 	}
 	return append(all,
+		&trial{system: host, name: "_blocking", order: order{Event: "sent", Window: s.window, Size: small, For: s.length, Blocking: true}},
 		&trial{system: host, name: "_400", order: order{Event: "sent", Window: s.window, Size: judged, For: s.length}},
 		&trial{system: host, name: "_when", order: order{Event: "judged", Window: s.window, Size: judged, For: s.length}},
 		&trial{system: host, name: "_routes_1", order: order{Event: "sent", Window: s.window, Size: small, For: s.length}},
