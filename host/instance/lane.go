@@ -16,11 +16,13 @@ import (
 type reader struct {
 	*life
 	batch *route.Batch
+	known *map[uint32]*seat // as of the seat looked up last
+	last  *seat
 }
 
 // handler connects what the plugin sends to the router.
 func (l *life) handler(r *route.Router) wire.Handler {
-	in := &reader{l, r.NewBatch()}
+	in := &reader{life: l, batch: r.NewBatch()}
 	return wire.Handler{Emit: in.emit, Settle: in.settle, Credit: in.credit, Detach: in.detach, Withdraw: in.withdraw,
 		Batch: func() error {
 			err := in.close()
@@ -45,13 +47,20 @@ func (in *reader) close() error {
 	return nil
 }
 
-func (l *life) at(handle uint32) *seat { return (*l.seats.Load())[handle] }
+// at returns the seat of a handle, or nil. Most elements of a frame are of one
+// instance.
+func (in *reader) at(handle uint32) *seat {
+	if m := in.seats.Load(); m != in.known || in.last == nil || in.last.handle != handle {
+		in.known, in.last = m, (*m)[handle]
+	}
+	return in.last
+}
 
 // inbox returns the committed inbox of a handle, or why there is none.
-func (l *life) inboxOf(handle uint32) (*seat, *route.Inbox, *wire.Error) {
-	s := l.at(handle)
+func (in *reader) inboxOf(handle uint32) (*seat, *route.Inbox, *wire.Error) {
+	s := in.at(handle)
 	if s == nil {
-		return nil, nil, l.absent(handle, wire.ID{})
+		return nil, nil, in.absent(handle, wire.ID{})
 	}
 	inbox := s.inbox.Load()
 	if inbox == nil {

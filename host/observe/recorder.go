@@ -17,6 +17,7 @@ type Recorder struct {
 	mu    sync.Mutex
 	ring  []Entry
 	next  uint64                     // Seq of the next entry; entries are numbered from 1
+	at    int                        // its place: next modulo the size
 	tails map[chan struct{}]struct{} // one per reader, with room for one value
 }
 
@@ -25,6 +26,7 @@ func NewRecorder(n int) *Recorder {
 	return &Recorder{
 		ring:  make([]Entry, max(n, 1)),
 		next:  1,
+		at:    1 % max(n, 1),
 		tails: map[chan struct{}]struct{}{},
 	}
 }
@@ -32,11 +34,32 @@ func NewRecorder(n int) *Recorder {
 // Record stores an entry and sets its Seq. It never blocks; e is copied, but
 // not what its Err points to, which must not change any more.
 func (r *Recorder) Record(e *Entry) {
-	r.mu.Lock()
-	slot := &r.ring[r.next%uint64(len(r.ring))]
+	r.Begin()
+	slot := r.Next()
+	seq := slot.Seq
 	*slot = *e
-	slot.Seq = r.next
+	slot.Seq = seq
+	r.End()
+}
+
+// Begin makes room for several entries that belong together; End lets readers
+// at them. Nobody else records in between.
+func (r *Recorder) Begin() { r.mu.Lock() }
+
+// Next returns the place of the next entry, empty but for its Seq, between Begin
+// and End.
+func (r *Recorder) Next() *Entry {
+	slot := &r.ring[r.at]
+	if r.at++; r.at == len(r.ring) {
+		r.at = 0
+	}
+	*slot = Entry{Seq: r.next}
 	r.next++
+	return slot
+}
+
+// End tells the readers.
+func (r *Recorder) End() {
 	for c := range r.tails {
 		select {
 		case c <- struct{}{}:

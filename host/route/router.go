@@ -105,6 +105,7 @@ func (r *Router) unlock(now clock.Instant) {
 	later := r.later
 	r.later = nil
 	var few [8]Flusher
+	r.events.Recorded()
 	told := r.events.Told.Take(few[:0])
 	if !r.swept {
 		r.sweep()

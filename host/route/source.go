@@ -40,6 +40,7 @@ func (r *Router) look(ev *event, index int) *match.Table[link] {
 // again when that was swapped in between.
 func (r *Router) take(ev *event, index int, table *match.Table[link], now clock.Instant) {
 	for r.table.Load() != table {
+		r.events.Recorded()
 		r.mu.Unlock()
 		table = r.look(ev, index)
 		r.mu.Lock()

@@ -17,6 +17,7 @@ type decoder struct {
 	deliver Deliver
 	settle  Settle
 	names   map[string]string // strings that come again and again
+	last    [16]string        // of them, those that came last, by field
 }
 
 // maxNames bounds the strings that a decoder remembers, and maxName each.
@@ -26,17 +27,50 @@ const (
 )
 
 // next takes one field off b: its tag, and its value as a number or as bytes.
-// A tag is field number << 3 | wire type. ok is false when b is malformed.
+// A tag is field number << 3 | wire type. ok is false when b is malformed. Tags,
+// numbers and sizes of few bytes are nearly all there are, so they come first.
 func next(b []byte) (tag, num uint64, val, rest []byte, ok bool) {
-	if len(b) > 1 && b[0] < 0x80 { // one byte, as nearly always
-		tag, b = uint64(b[0]), b[1:]
-	} else {
-		var n int
-		if tag, n = protowire.ConsumeVarint(b); n < 0 {
+	if len(b) < 2 || b[0] >= 0x80 || b[0] < 1<<3 {
+		return anyNext(b)
+	}
+	switch protowire.Type(b[0] & 7) {
+	case protowire.BytesType:
+		n, end := 2, 2+int(b[1])
+		if b[1] >= 0x80 {
+			if len(b) < 3 || b[2] >= 0x80 {
+				return anyNext(b)
+			}
+			n, end = 3, 3+int(b[1]&0x7f)+int(b[2])<<7
+		}
+		if end > len(b) {
 			return 0, 0, nil, nil, false
 		}
-		b = b[n:]
+		return uint64(b[0]), 0, b[n:end:end], b[end:], true
+	case protowire.VarintType:
+		if b[1] < 0x80 {
+			return uint64(b[0]), uint64(b[1]), nil, b[2:], true
+		}
+		v, n := binary.Uvarint(b[1:])
+		if n <= 0 {
+			return 0, 0, nil, nil, false
+		}
+		return uint64(b[0]), v, nil, b[1+n:], true
+	case protowire.Fixed64Type:
+		if len(b) < 9 {
+			return 0, 0, nil, nil, false
+		}
+		return uint64(b[0]), binary.LittleEndian.Uint64(b[1:]), nil, b[9:], true
 	}
+	return anyNext(b)
+}
+
+// anyNext is next for every form.
+func anyNext(b []byte) (tag, num uint64, val, rest []byte, ok bool) {
+	tag, n := protowire.ConsumeVarint(b)
+	if n < 0 {
+		return 0, 0, nil, nil, false
+	}
+	b = b[n:]
 	field := tag >> 3
 	if field == 0 || field > uint64(protowire.MaxValidNumber) {
 		return 0, 0, nil, nil, false
@@ -321,9 +355,9 @@ func (d *decoder) event(e *Event, b []byte) error {
 		case 1<<3 | 2:
 			ok = setID(&e.ID, val)
 		case 2<<3 | 2:
-			e.Type, ok = d.name(val)
+			e.Type, ok = d.name(tag, val)
 		case 3<<3 | 2:
-			e.Source, ok = d.name(val)
+			e.Source, ok = d.name(tag, val)
 		case 4<<3 | 2:
 			e.Subject, ok = text(val)
 		case 5<<3 | 1:
@@ -339,7 +373,7 @@ func (d *decoder) event(e *Event, b []byte) error {
 		case 10<<3 | 2:
 			e.Tracestate, ok = text(val)
 		case 11<<3 | 2:
-			e.ContentType, ok = d.name(val)
+			e.ContentType, ok = d.name(tag, val)
 		case 12<<3 | 2:
 			e.Data = val
 			continue
@@ -370,7 +404,7 @@ func (d *decoder) rejection(e *Error, b []byte) error {
 		case 1 << 3:
 			e.Code = Code(uint32(num))
 		case 2<<3 | 2:
-			e.Reason, ok = d.name(val)
+			e.Reason, ok = d.name(tag, val)
 		case 3<<3 | 2:
 			e.Message, ok = text(val)
 		case 4 << 3:
@@ -379,9 +413,9 @@ func (d *decoder) rejection(e *Error, b []byte) error {
 			e.Details = bytes.Clone(val)
 			continue
 		case 6<<3 | 2:
-			e.Instance, ok = d.name(val)
+			e.Instance, ok = d.name(tag, val)
 		case 7<<3 | 2:
-			e.Version, ok = d.name(val)
+			e.Version, ok = d.name(tag, val)
 		}
 		if !ok {
 			return protocolErrorf("field %d of an error is not UTF-8", tag>>3)
@@ -411,17 +445,26 @@ func text(b []byte) (string, bool) {
 	return string(b), true
 }
 
-// name reads a string that probably came before.
-func (d *decoder) name(b []byte) (string, bool) {
-	if s, ok := d.names[string(b)]; ok {
-		return s, true
+// name reads a string that probably came before, most often in the same field of
+// the element before.
+func (d *decoder) name(tag uint64, b []byte) (string, bool) {
+	last := &d.last[tag>>3&15]
+	if *last == string(b) {
+		return *last, true
 	}
-	s, ok := text(b)
-	if ok && len(b) <= maxName {
+	s, ok := d.names[string(b)]
+	if !ok {
+		if s, ok = text(b); !ok {
+			return s, false
+		}
+		if len(b) > maxName {
+			return s, true
+		}
 		if d.names == nil || len(d.names) == maxNames {
 			d.names = map[string]string{}
 		}
 		d.names[s] = s
 	}
-	return s, ok
+	*last = s
+	return s, true
 }

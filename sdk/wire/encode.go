@@ -41,12 +41,29 @@ func sizeID(id *ID) int {
 	return 1 + 1 + len(id)
 }
 
+func appendVarint(b []byte, v uint64) []byte {
+	switch {
+	case v < 1<<7:
+		return append(b, byte(v))
+	case v < 1<<14:
+		return append(b, byte(v)|0x80, byte(v>>7))
+	}
+	return protowire.AppendVarint(b, v)
+}
+
+func appendText(b []byte, tag byte, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return append(appendVarint(append(b, tag), uint64(len(v))), v...)
+}
+
 func appendBytes[T ~string | ~[]byte](b []byte, tag byte, v T) []byte {
 	if len(v) == 0 {
 		return b
 	}
 	b = append(b, tag)
-	b = protowire.AppendVarint(b, uint64(len(v)))
+	b = appendVarint(b, uint64(len(v)))
 	return append(b, v...)
 }
 
@@ -54,7 +71,7 @@ func appendUint(b []byte, tag byte, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	return protowire.AppendVarint(append(b, tag), v)
+	return appendVarint(append(b, tag), v)
 }
 
 func appendFixed(b []byte, tag byte, v int64) []byte {
@@ -84,21 +101,21 @@ func (e *Event) size() (int, error) {
 
 func (e *Event) append(b []byte) []byte {
 	b = appendID(b, 1<<3|2, &e.ID)
-	b = appendBytes(b, 2<<3|2, e.Type)
-	b = appendBytes(b, 3<<3|2, e.Source)
-	b = appendBytes(b, 4<<3|2, e.Subject)
+	b = appendText(b, 2<<3|2, e.Type)
+	b = appendText(b, 3<<3|2, e.Source)
+	b = appendText(b, 4<<3|2, e.Subject)
 	b = appendFixed(b, 5<<3|1, e.Time)
 	b = appendID(b, 6<<3|2, &e.Correlation)
 	b = appendID(b, 7<<3|2, &e.Causation)
 	b = appendFixed(b, 8<<3|1, e.Deadline)
-	b = appendBytes(b, 9<<3|2, e.Traceparent)
-	b = appendBytes(b, 10<<3|2, e.Tracestate)
-	b = appendBytes(b, 11<<3|2, e.ContentType)
+	b = appendText(b, 9<<3|2, e.Traceparent)
+	b = appendText(b, 10<<3|2, e.Tracestate)
+	b = appendText(b, 11<<3|2, e.ContentType)
 	return appendBytes(b, 12<<3|2, e.Data)
 }
 
 func appendHeader(b []byte, tag byte, size int) []byte {
-	return protowire.AppendVarint(append(b, tag), uint64(size))
+	return appendVarint(append(b, tag), uint64(size))
 }
 
 func sizeEmit(e *Emit, event int) int {
@@ -117,7 +134,7 @@ func appendEmit(b []byte, e *Emit, size, event int) []byte {
 func appendAccept(b []byte, promise uint64) []byte {
 	n := protowire.SizeVarint(promise)
 	b = append(b, 2<<3|2, byte(2+n), 1<<3|2, byte(n))
-	return protowire.AppendVarint(b, promise)
+	return appendVarint(b, promise)
 }
 
 func sizeDeliver(d *Deliver, event int) int {
@@ -204,9 +221,11 @@ func appendNumbers(b []byte, field byte, x, y, z uint64) []byte {
 // program's output gets into a message easily, so strings are mended here.
 
 func (e *Event) clean() bool {
-	return utf8.ValidString(e.Type) && utf8.ValidString(e.Source) && utf8.ValidString(e.Subject) &&
-		utf8.ValidString(e.Traceparent) && utf8.ValidString(e.Tracestate) && utf8.ValidString(e.ContentType)
+	return valid(e.Type) && valid(e.Source) && valid(e.Subject) &&
+		valid(e.Traceparent) && valid(e.Tracestate) && valid(e.ContentType)
 }
+
+func valid(s string) bool { return s == "" || utf8.ValidString(s) }
 
 func (e *Event) scrub() {
 	for _, s := range []*string{&e.Type, &e.Source, &e.Subject, &e.Traceparent, &e.Tracestate, &e.ContentType} {

@@ -56,11 +56,12 @@ type Passed struct {
 
 // Register makes events and keeps their ledger.
 type Register[D, C any] struct {
-	Book   book.Book
-	Told   Told
-	rec    *observe.Recorder
-	free   sync.Pool // of *Event
-	settle wire.Settle
+	Book      book.Book
+	Told      Told
+	rec       *observe.Recorder
+	recording bool      // between its Begin and End
+	free      sync.Pool // of *Event
+	settle    wire.Settle
 }
 
 // NewRegister returns a register. A nil recorder records nothing.
@@ -199,14 +200,27 @@ func (r *Register[D, C]) Record(step observe.Step, ev *Event[D, C], at At, err *
 	if r.rec == nil {
 		return
 	}
-	e := observe.Entry{Time: now.Wall, Step: step, Event: ev.ID, Type: ev.Type, Subject: ev.Subject,
-		Route: at.Route, Instance: at.Instance, Attempt: at.Attempt, Detail: at.Detail, Err: err}
+	if !r.recording {
+		r.recording = true
+		r.rec.Begin()
+	}
+	e := r.rec.Next()
+	e.Time, e.Step, e.Event, e.Type, e.Subject = now.Wall, step, ev.ID, ev.Type, ev.Subject
+	e.Route, e.Instance, e.Attempt, e.Detail, e.Err = at.Route, at.Instance, at.Attempt, at.Detail, err
 	if step == observe.Emitted {
 		e.Correlation, e.Causation, e.Instance = ev.Correlation, ev.Causation, ev.Src.Address
 	} else {
 		e.Elapsed = now.Since(ev.Born)
 	}
-	r.rec.Record(&e)
+}
+
+// Recorded lets others see what was recorded, before the router's lock is given
+// up.
+func (r *Register[D, C]) Recorded() {
+	if r.recording {
+		r.recording = false
+		r.rec.End()
+	}
 }
 
 // Records reports whether steps are recorded at all.
