@@ -190,7 +190,11 @@ func (b *builder) collect() {
 			if why := b.plugins.Rejected(g.plugin); why != "" {
 				detail = fmt.Sprintf("The executable is there and cannot be used: %s", why)
 			}
-			b.diags.Problem("Unknown plugin", detail, block.LabelRanges[0].Ptr())
+			if b.src.Offline {
+				b.diags.Add(schema.Warning, "Not checked", fmt.Sprintf("Nothing is known here of the plugin %q, and no executable is asked: what %s configures, and routes from and to it, are not checked.", g.plugin, g.address()), block.LabelRanges[0].Ptr())
+			} else {
+				b.diags.Problem("Unknown plugin", detail, block.LabelRanges[0].Ptr())
+			}
 		}
 		_, g.keyed = block.Body.Attributes["for_each"]
 		b.groups[g.address()] = g

@@ -33,8 +33,11 @@ type Host struct {
 	OnChange     string        // "reload" (default: a changed executable is used at the next reload) or "upgrade"
 	Describe     time.Duration // deadline of a plugin's Describe
 	Start        time.Duration // deadline of a plugin's start
+	Load         time.Duration // deadline of reading a configuration
+	Reserve      time.Duration // deadline of reserving what new instances need
 	Verify       time.Duration // deadline of one instance's Verify
 	Prepare      time.Duration // deadline of one instance's Prepare
+	Commit       time.Duration // deadline of one instance's Commit
 	LogLevel     string        // trace, debug, info, warn, error
 }
 
@@ -53,6 +56,7 @@ type Instance struct {
 	Process   Process
 	Range     Range            // of the block's header
 	Attrs     map[string]Range // top-level attribute name to its range
+	Print     string           // equal for instances of equal Digest, Config and Process; empty: not known
 }
 
 // Process holds the host's own settings for a plugin's process.
@@ -123,11 +127,27 @@ type Resource = attribute.Resource
 // Source says where a configuration comes from.
 type Source struct {
 	Dir       string            // holds *.hcl
+	Base      string            // where relative paths start, when that is not Dir: the files are a copy
 	Vars      map[string]string // from -var name=value
 	VarFiles  []string          // from -var-file: HCL or JSON files of values
 	Env       []string          // os.Environ(): HOST_VAR_name=value, and what env() sees
 	PluginDir string            // overrides host.plugin_dir; relative to the working directory
 	StateDir  string            // overrides host.state_dir
+	Offline   bool              // a plugin that is not known is a warning: there may be no executables here
+}
+
+// Text is a file that a configuration was read from.
+type Text struct {
+	Path string
+	Text []byte
+	Vars bool // named by Source.VarFiles
+}
+
+// Given is the value of a variable that came as text, from a flag or the
+// environment.
+type Given struct {
+	Value     string
+	Sensitive bool // the value must not be shown or written anywhere
 }
 
 // Plugins tells what plugins there are. host/catalog's Snapshot is one.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -55,6 +56,7 @@ func (b *builder) evalGroups() {
 			}
 			in, read := b.instance(g, key, each)
 			in.DependsOn = depends
+			in.Print = in.print()
 			g.instances = append(g.instances, in)
 			shown[key] = b.readable(g, in, read)
 		}
@@ -182,6 +184,19 @@ func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) (in *Inst
 	in.Config, _ = json.Marshal(config) // plain values cannot fail
 	in.Shown, _ = json.Marshal(shown)
 	return in, v.Values
+}
+
+// print hashes what decides whether an instance changed, here, so that a plan
+// of thousands need not look into those that did not. DependsOn is left out:
+// it says when to start, not what.
+func (in *Instance) print() string {
+	h := sha256.New()
+	process, _ := json.Marshal(in.Process) // plain values cannot fail
+	_, _ = fmt.Fprintf(h, "%s %d %s %s", in.Digest, len(in.Config), in.Config, process)
+	for _, r := range in.Resources {
+		_, _ = fmt.Fprintf(h, " %+v", r.Listen.Settings)
+	}
+	return string(h.Sum(nil))
 }
 
 // dependsOn reads depends_on.

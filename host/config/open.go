@@ -27,6 +27,8 @@ type Files struct {
 	files     []*syntax.File
 	host      Host
 	variables map[string]cty.Value
+	texts     []Text           // of variables; those of files stand there
+	given     map[string]Given // by variable
 	functions map[string]ctyfunction.Function
 	diags     *diagnostic.List
 }
@@ -36,13 +38,17 @@ type Files struct {
 // with errors in the rest it is returned beside them, so that Build finds more.
 func Open(src Source) (*Files, Diagnostics) {
 	diags := diagnostic.NewList()
-	dir, err := filepath.Abs(src.Dir)
+	base := src.Base
+	if base == "" {
+		base = src.Dir
+	}
+	dir, err := filepath.Abs(base)
 	if err != nil {
 		diags.Problem("The configuration cannot be read", err.Error(), nil)
 		return nil, diags.Sorted()
 	}
 	env := environ(src.Env)
-	f := &Files{src: src, dir: dir, diags: diags,
+	f := &Files{src: src, dir: dir, diags: diags, given: map[string]Given{},
 		functions: function.All(function.Outside{Dir: dir, Env: env, OnValue: diags.Secret})}
 	f.files = syntax.ReadDir(src.Dir, ".hcl", diags)
 	if len(f.files) == 0 {
@@ -59,6 +65,20 @@ func Open(src Source) (*Files, Diagnostics) {
 
 // Host returns the host block.
 func (f *Files) Host() Host { return f.host }
+
+// Texts returns every file that the configuration was read from, as it was
+// then, in the order in which they count. What the functions file and env read
+// is not among them.
+func (f *Files) Texts() []Text {
+	all := make([]Text, 0, len(f.files)+len(f.texts))
+	for _, x := range f.files {
+		all = append(all, Text{Path: x.Name, Text: x.Text})
+	}
+	return append(all, f.texts...)
+}
+
+// Given returns the variables whose values came as text, by name.
+func (f *Files) Given() map[string]Given { return f.given }
 
 // Dir returns the absolute path of the configuration directory.
 func (f *Files) Dir() string { return f.dir }
@@ -159,7 +179,8 @@ func (f *Files) context(locals map[string]cty.Value) *hcl.EvalContext {
 // Defaults of the host block.
 var hostDefaults = Host{
 	PluginDir: "plugins", StateDir: "state", DrainTimeout: 30 * time.Second, OnChange: "reload",
-	Describe: 10 * time.Second, Start: 15 * time.Second, Verify: 30 * time.Second, Prepare: 30 * time.Second, LogLevel: "info",
+	Describe: 10 * time.Second, Start: 15 * time.Second, Load: 30 * time.Second, Reserve: 10 * time.Second, Verify: 30 * time.Second, Prepare: 30 * time.Second,
+	Commit: 30 * time.Second, LogLevel: "info",
 }
 
 // evalHost evaluates the host block, which sees variables only.
@@ -181,6 +202,9 @@ func (f *Files) evalHost() {
 		r.Duration("drain_timeout", &h.DrainTimeout, 0, 24*time.Hour)
 		r.Duration("describe_timeout", &h.Describe, time.Millisecond, time.Hour)
 		r.Duration("start_timeout", &h.Start, time.Millisecond, time.Hour)
+		r.Duration("load_timeout", &h.Load, time.Millisecond, time.Hour)
+		r.Duration("reserve_timeout", &h.Reserve, time.Millisecond, time.Hour)
+		r.Duration("commit_timeout", &h.Commit, time.Millisecond, time.Hour)
 		r.Duration("verify_timeout", &h.Verify, time.Millisecond, time.Hour)
 		r.Duration("prepare_timeout", &h.Prepare, time.Millisecond, time.Hour)
 		r.Done()

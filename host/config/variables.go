@@ -38,7 +38,11 @@ func (f *Files) evalVariables(env map[string]string) map[string]cty.Value {
 	vars := map[string]cty.Value{}
 	for _, b := range blocks {
 		name := b.Labels[0]
-		v, sensitive := f.evalVariable(b, values[name])
+		g := values[name]
+		v, sensitive := f.evalVariable(b, g)
+		if g.from != "" && g.value == cty.NilVal {
+			f.given[name] = Given{Value: g.text, Sensitive: sensitive}
+		}
 		if sensitive {
 			v = f.markSecret(v)
 		}
@@ -57,13 +61,15 @@ func (f *Files) givenValues(env map[string]string, names map[string]bool) map[st
 		}
 	}
 	files := syntax.ReadDir(f.src.Dir, ".auto.hclvars", f.diags)
+	inDir := len(files)
 	for _, path := range f.src.VarFiles {
 		if file := syntax.ReadFile(path, f.diags); file != nil {
 			file.Parse(f.diags)
 			files = append(files, file)
 		}
 	}
-	for _, file := range files {
+	for n, file := range files {
+		f.texts = append(f.texts, Text{Path: file.Name, Text: file.Text, Vars: n >= inDir})
 		if file.Body == nil {
 			continue
 		}

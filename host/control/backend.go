@@ -11,6 +11,7 @@ import (
 
 	"github.com/pluginhost/host/host/apply"
 	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -19,12 +20,18 @@ import (
 type Backend interface {
 	Status(ctx context.Context) (observe.Status, error)
 	Plugins(ctx context.Context) ([]catalog.Entry, error)
-	// Plan says what Reload would do, and changes nothing.
-	Plan(ctx context.Context) (apply.Result, error)
-	// Reload applies the configuration on disk. progress is called from one
-	// goroutine until Reload returns. Only faults of the daemon itself are
-	// errors; a refused configuration is an Outcome.
-	Reload(ctx context.Context, progress func(apply.Progress)) (apply.Result, error)
+	// Plan says what Reload would do, and changes nothing. hold keeps what it
+	// reserved that long.
+	Plan(ctx context.Context, hold time.Duration, progress func(apply.Progress)) (apply.Result, error)
+	// Reload applies the configuration on disk, or what the request says; who
+	// asks is known by the connection. progress is called from one goroutine
+	// until Reload returns. Only faults of the daemon itself are errors; a
+	// refused configuration is an Outcome.
+	Reload(ctx context.Context, req apply.Request, progress func(apply.Progress)) (apply.Result, error)
+	// Confirm ends the probation of the generation that is serving.
+	Confirm(ctx context.Context) (uint64, error)
+	// Generations lists those that are kept, and who tried to make one.
+	Generations(ctx context.Context) (Generations, error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(ctx context.Context, e EmitRequest) (EmitResult, error)
 	// Settle settles a detached delivery by its token. The error is a
@@ -39,6 +46,23 @@ type Backend interface {
 	Replay(ctx context.Context, r ReplayRequest) ([]observe.Replayed, error)
 	// Tail passes recent and new steps of events until ctx ends or f fails.
 	Tail(ctx context.Context, backlog int, match func(*observe.Entry) bool, f func(observe.Entry) error) error
+}
+
+// Generations is the past, oldest first.
+type Generations struct {
+	Kept     []Kept               `json:"kept"`
+	Attempts []generation.Attempt `json:"attempts"`
+}
+
+// Kept is a generation that the daemon can return to.
+type Kept struct {
+	Generation uint64              `json:"generation"`
+	Time       time.Time           `json:"time"`
+	Who        generation.Who      `json:"who"`
+	Summary    string              `json:"summary"`
+	From       uint64              `json:"from,omitempty"` // whose configuration it has, when it was a return
+	Serving    bool                `json:"serving"`
+	Confirm    *generation.Confirm `json:"confirm,omitempty"`
 }
 
 // EmitRequest is an event sent by hand.

@@ -74,19 +74,24 @@ func (c *Client) Plugins(ctx context.Context) ([]catalog.Entry, error) {
 }
 
 // Plan implements Backend.
-func (c *Client) Plan(ctx context.Context) (apply.Result, error) {
-	var p apply.Result
-	r, err := c.api.Plan(ctx, connect.NewRequest(&controlpb.PlanRequest{}))
-	if err != nil {
-		return p, c.explain(err)
-	}
-	return p, fromProto(&p, r.Msg)
+func (c *Client) Plan(ctx context.Context, hold time.Duration, progress func(apply.Progress)) (apply.Result, error) {
+	stream, err := c.api.Plan(ctx, connect.NewRequest(&controlpb.PlanRequest{HoldNs: int64(hold)}))
+	return c.streamed(stream, err, progress)
 }
 
 // Reload implements Backend.
-func (c *Client) Reload(ctx context.Context, progress func(apply.Progress)) (apply.Result, error) {
+func (c *Client) Reload(ctx context.Context, req apply.Request, progress func(apply.Progress)) (apply.Result, error) {
+	m := &controlpb.ReloadRequest{Return: req.Return, To: req.To, Wait: req.Wait, ConfirmNs: int64(req.Confirm)}
+	if req.Plan != nil {
+		m.Plan = &controlpb.Held{}
+		toProto(m.Plan, req.Plan)
+	}
+	stream, err := c.api.Reload(ctx, connect.NewRequest(m))
+	return c.streamed(stream, err, progress)
+}
+
+func (c *Client) streamed(stream *connect.ServerStreamForClient[controlpb.ReloadResponse], err error, progress func(apply.Progress)) (apply.Result, error) {
 	var result apply.Result
-	stream, err := c.api.Reload(ctx, connect.NewRequest(&controlpb.ReloadRequest{}))
 	if err != nil {
 		return result, c.explain(err)
 	}
@@ -107,7 +112,26 @@ func (c *Client) Reload(ctx context.Context, progress func(apply.Progress)) (app
 	if err := stream.Err(); err != nil {
 		return result, c.explain(err)
 	}
-	return result, errors.New("the daemon ended before the reload did")
+	return result, errors.New("the daemon ended before the reload did; host generations says what became of it")
+}
+
+// Confirm implements Backend.
+func (c *Client) Confirm(ctx context.Context) (uint64, error) {
+	r, err := c.api.Confirm(ctx, connect.NewRequest(&controlpb.ConfirmRequest{}))
+	if err != nil {
+		return 0, c.explain(err)
+	}
+	return r.Msg.GetGeneration(), nil
+}
+
+// Generations implements Backend.
+func (c *Client) Generations(ctx context.Context) (Generations, error) {
+	var g Generations
+	r, err := c.api.Generations(ctx, connect.NewRequest(&controlpb.GenerationsRequest{}))
+	if err != nil {
+		return g, c.explain(err)
+	}
+	return g, fromProto(&g, r.Msg)
 }
 
 // Emit implements Backend.

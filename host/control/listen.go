@@ -163,6 +163,28 @@ func (l *checked) Accept() (net.Conn, error) {
 // allowed reports whether a user may ask: the daemon's own, and root.
 func allowed(c *unix.Ucred) bool { return c.Uid == 0 || int(c.Uid) == os.Geteuid() }
 
+// known is a connection of which the user at the other end is known.
+type known struct {
+	*net.UnixConn
+	uid uint32
+}
+
+type peerKey struct{}
+
+// withPeer lets a call know who makes it.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if k, ok := c.(*known); ok {
+		return context.WithValue(ctx, peerKey{}, k.uid)
+	}
+	return ctx
+}
+
+// Peer returns the user who makes the call of ctx.
+func Peer(ctx context.Context) (uid uint32, ok bool) {
+	uid, ok = ctx.Value(peerKey{}).(uint32)
+	return uid, ok
+}
+
 // peer returns who is at the other end. The pid may have been reused since.
 func peer(c *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := c.SyscallConn()

@@ -56,6 +56,7 @@ func (s *Server) Run(ctx context.Context, b Backend) error {
 	defer cancel()
 	server := &http.Server{Handler: mux, Protocols: protocols, ReadHeaderTimeout: headerLimit,
 		BaseContext: func(net.Listener) context.Context { return base },
+		ConnContext: withPeer,
 		ErrorLog:    s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(s.listener) }()
@@ -104,19 +105,29 @@ type pluginList struct {
 	Plugins []catalog.Entry `json:"plugins"`
 }
 
-func (h *handler) Plan(ctx context.Context, _ *connect.Request[controlpb.PlanRequest]) (*connect.Response[controlpb.ReloadResult], error) {
-	r, err := h.backend.Plan(ctx)
-	if err != nil {
-		return nil, status(err)
-	}
-	m := &controlpb.ReloadResult{}
-	toProto(m, r)
-	return connect.NewResponse(m), nil
+func (h *handler) Plan(ctx context.Context, req *connect.Request[controlpb.PlanRequest], stream *connect.ServerStream[controlpb.ReloadResponse]) error {
+	return streamed(stream, func(progress func(apply.Progress)) (apply.Result, error) {
+		return h.backend.Plan(ctx, time.Duration(req.Msg.GetHoldNs()), progress)
+	})
 }
 
-// Reload sends progress from a goroutine of its own: a client that reads slowly
-// misses lines, and does not hold the reload.
-func (h *handler) Reload(ctx context.Context, _ *connect.Request[controlpb.ReloadRequest], stream *connect.ServerStream[controlpb.ReloadResponse]) error {
+func (h *handler) Reload(ctx context.Context, req *connect.Request[controlpb.ReloadRequest], stream *connect.ServerStream[controlpb.ReloadResponse]) error {
+	r := apply.Request{Return: req.Msg.GetReturn(), To: req.Msg.GetTo(), Wait: req.Msg.GetWait(),
+		Confirm: time.Duration(req.Msg.GetConfirmNs())}
+	if req.Msg.GetPlan() != nil {
+		r.Plan = &apply.Held{}
+		if err := fromProto(r.Plan, req.Msg.GetPlan()); err != nil {
+			return status(err)
+		}
+	}
+	return streamed(stream, func(progress func(apply.Progress)) (apply.Result, error) {
+		return h.backend.Reload(ctx, r, progress)
+	})
+}
+
+// streamed sends progress from a goroutine of its own, then the result: a
+// client that reads slowly misses lines, and does not hold the reload.
+func streamed(stream *connect.ServerStream[controlpb.ReloadResponse], f func(func(apply.Progress)) (apply.Result, error)) error {
 	lines := make(chan apply.Progress, 256)
 	sent := make(chan struct{})
 	go func() {
@@ -131,7 +142,7 @@ func (h *handler) Reload(ctx context.Context, _ *connect.Request[controlpb.Reloa
 		for range lines { // a client that is gone must not block anybody
 		}
 	}()
-	r, err := h.backend.Reload(ctx, func(p apply.Progress) {
+	r, err := f(func(p apply.Progress) {
 		select {
 		case lines <- p:
 		default:
@@ -145,6 +156,24 @@ func (h *handler) Reload(ctx context.Context, _ *connect.Request[controlpb.Reloa
 	m := &controlpb.ReloadResponse{Result: &controlpb.ReloadResult{}}
 	toProto(m.Result, r)
 	return stream.Send(m)
+}
+
+func (h *handler) Confirm(ctx context.Context, _ *connect.Request[controlpb.ConfirmRequest]) (*connect.Response[controlpb.ConfirmResponse], error) {
+	g, err := h.backend.Confirm(ctx)
+	if err != nil {
+		return nil, status(err)
+	}
+	return connect.NewResponse(&controlpb.ConfirmResponse{Generation: g}), nil
+}
+
+func (h *handler) Generations(ctx context.Context, _ *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error) {
+	g, err := h.backend.Generations(ctx)
+	if err != nil {
+		return nil, status(err)
+	}
+	m := &controlpb.GenerationsResponse{}
+	toProto(m, g)
+	return connect.NewResponse(m), nil
 }
 
 func (h *handler) Emit(ctx context.Context, req *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error) {

@@ -2,35 +2,37 @@ package plan
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pluginhost/host/host/config"
 )
 
-// levels gives each instance the length of its longest chain of references:
-// those at 0 refer to nobody. Config has refused cycles; should one get here,
-// it is cut where it was entered.
-func levels(in map[string]*config.Instance) map[string]int {
-	level := make(map[string]int, len(in))
-	entered := map[string]bool{}
-	var visit func(address string) int
-	visit = func(address string) int {
-		if n, ok := level[address]; ok || entered[address] {
-			return n
-		}
-		entered[address] = true
-		n := 0
-		for _, ref := range in[address].DependsOn {
-			if _, ok := in[ref]; ok {
-				n = max(n, visit(ref)+1)
-			}
-		}
-		level[address] = n
+// levels gives an instance the length of its longest chain of references:
+// those at 0 refer to nobody. It looks only at those that it is asked for, and
+// what they refer to. Config has refused cycles; should one get here, it is cut
+// where it was entered.
+type levels struct {
+	in    []config.Instance // by address
+	level map[string]int    // of those asked for; also of those entered
+}
+
+func newLevels(in []config.Instance) *levels { return &levels{in, map[string]int{}} }
+
+func (l *levels) of(address string) int {
+	if n, ok := l.level[address]; ok {
 		return n
 	}
-	for address := range in {
-		visit(address)
+	at, ok := slices.BinarySearchFunc(l.in, address, func(i config.Instance, a string) int { return strings.Compare(i.Address, a) })
+	if !ok {
+		return -1
 	}
-	return level
+	l.level[address] = 0
+	n := 0
+	for _, ref := range l.in[at].DependsOn {
+		n = max(n, l.of(ref)+1)
+	}
+	l.level[address] = n
+	return n
 }
 
 // DrainOrder groups addresses so that whoever sends events along routes is

@@ -8,41 +8,40 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pluginhost/host/host/config"
 )
 
 // Make compares the generation that is serving with the one that is wanted.
 // have is nil at the first start, want is nil at the end. An instance in failed
-// has ended for good and is replaced even when nothing about it changed.
+// has ended for good and is replaced even when nothing about it changed. What
+// did not change costs one comparison.
 func Make(have, want *config.Config, failed map[string]bool) *Plan {
 	old, wanted := instances(have), instances(want)
+	before, after := newLevels(old), newLevels(wanted)
 	p := &Plan{Routes: routes(have, want)}
-	level := levels(wanted)
-	for address, w := range wanted {
-		h, ok := old[address]
-		var s Step
+	var stops []Step
+	for len(old) > 0 || len(wanted) > 0 {
 		switch {
-		case !ok:
-			s = Step{Op: Start}
+		case len(wanted) == 0 || len(old) > 0 && old[0].Address < wanted[0].Address:
+			stops = append(stops, Step{Op: Stop, Address: old[0].Address, Level: before.of(old[0].Address)})
+			old = old[1:]
+		case len(old) == 0 || wanted[0].Address < old[0].Address:
+			p.Steps = append(p.Steps, Step{Op: Start, Address: wanted[0].Address, Level: after.of(wanted[0].Address)})
+			wanted = wanted[1:]
 		default:
-			s = compare(h, w)
-			if failed[address] && s.Op != Replace {
-				s.Op, s.Reason = Replace, "it has failed"
+			if s := compare(&old[0], &wanted[0], failed); s.Op != "" {
+				s.Address, s.Level = wanted[0].Address, after.of(wanted[0].Address)
+				p.Steps = append(p.Steps, s)
+			} else {
+				p.Kept++
 			}
+			old, wanted = old[1:], wanted[1:]
 		}
-		s.Address, s.Level = address, level[address]
-		p.Steps = append(p.Steps, s)
 	}
 	slices.SortFunc(p.Steps, order)
 	// Stops come last, and in reverse: what others refer to ends after them.
-	var stops []Step
-	level = levels(old)
-	for address := range old {
-		if _, ok := wanted[address]; !ok {
-			stops = append(stops, Step{Op: Stop, Address: address, Level: level[address]})
-		}
-	}
 	slices.SortFunc(stops, func(a, b Step) int { return order(b, a) })
 	p.Steps = append(p.Steps, stops...)
 	return p
@@ -52,12 +51,25 @@ func order(a, b Step) int {
 	if a.Level != b.Level {
 		return a.Level - b.Level
 	}
-	return bytes.Compare([]byte(a.Address), []byte(b.Address))
+	return strings.Compare(a.Address, b.Address)
 }
 
-// compare says what happens to an instance that both generations have.
-func compare(have, want *config.Instance) Step {
-	s := Step{Op: Keep}
+// compare says what happens to an instance that both generations have. The Op
+// is empty when that is nothing.
+func compare(have, want *config.Instance, failed map[string]bool) Step {
+	var s Step
+	if have.Print == "" || have.Print != want.Print {
+		s = differ(have, want)
+	}
+	if s.Op != Replace && failed[want.Address] {
+		s.Op, s.Reason = Replace, "it has failed"
+	}
+	return s
+}
+
+// differ looks for what changed.
+func differ(have, want *config.Instance) Step {
+	var s Step
 	if have.Digest != want.Digest {
 		s.Op, s.Reason = Replace, "its plugin changed"
 		if a, b := version(have), version(want); a != b {
@@ -67,7 +79,7 @@ func compare(have, want *config.Instance) Step {
 		}
 	}
 	if !bytes.Equal(have.Config, want.Config) {
-		if s.Op == Keep {
+		if s.Op == "" {
 			s.Reason = "its configuration changed"
 		}
 		s.Op = Replace
@@ -76,14 +88,14 @@ func compare(have, want *config.Instance) Step {
 	a, b := have.Process, want.Process
 	a.Restart, b.Restart = config.Restart{}, config.Restart{}
 	if !reflect.DeepEqual(normal(a), normal(b)) {
-		if s.Op == Keep {
+		if s.Op == "" {
 			s.Reason = "its process settings changed"
 		}
 		s.Op = Replace
 		s.Changes = append(s.Changes, settings(a, b)...)
 	}
 	if moved := listeners(have, want); len(moved) > 0 {
-		if s.Op == Keep {
+		if s.Op == "" {
 			s.Op = Update
 		}
 		if s.Op == Update {
@@ -91,7 +103,7 @@ func compare(have, want *config.Instance) Step {
 		}
 	}
 	if have.Process.Restart != want.Process.Restart {
-		if s.Op == Keep {
+		if s.Op == "" {
 			s.Op = Update
 		}
 		s.Changes = append(s.Changes, Change{Name: "process.restart", Old: restart(have), New: restart(want)})
@@ -191,19 +203,23 @@ func short(digest string) string { return digest[:min(12, len(digest))] }
 // order, then new ones. Their order decides whose value wins, so that moving a
 // route is a change too.
 func routes(have, want *config.Config) []Change {
+	before, after := routesOf(have), routesOf(want)
+	if slices.EqualFunc(before, after, func(a, b config.Route) bool { return a.Name == b.Name && a.Text == b.Text }) {
+		return nil
+	}
 	old, wanted := routeTexts(have), routeTexts(want)
 	var changes []Change
-	for _, r := range routesOf(have) {
+	for _, r := range before {
 		if text := wanted[r.Name]; text != r.Text {
 			changes = append(changes, Change{Name: r.Name, Old: r.Text, New: text})
 		}
 	}
-	for _, r := range routesOf(want) {
+	for _, r := range after {
 		if _, ok := old[r.Name]; !ok {
 			changes = append(changes, Change{Name: r.Name, New: r.Text})
 		}
 	}
-	if len(changes) == 0 && !slices.EqualFunc(routesOf(have), routesOf(want), func(a, b config.Route) bool { return a.Name == b.Name }) {
+	if len(changes) == 0 {
 		changes = append(changes, Change{Name: "(order)", Old: routeNames(have), New: routeNames(want)})
 	}
 	return changes
@@ -232,12 +248,14 @@ func routeNames(c *config.Config) string {
 	return fmt.Sprint(s)
 }
 
-func instances(c *config.Config) map[string]*config.Instance {
-	m := map[string]*config.Instance{}
-	if c != nil {
-		for i := range c.Instances {
-			m[c.Instances[i].Address] = &c.Instances[i]
-		}
+// instances returns those of c by address, as config.Build leaves them.
+func instances(c *config.Config) []config.Instance {
+	if c == nil {
+		return nil
 	}
-	return m
+	byAddress := func(a, b config.Instance) int { return strings.Compare(a.Address, b.Address) }
+	if slices.IsSortedFunc(c.Instances, byAddress) {
+		return c.Instances
+	}
+	return slices.SortedFunc(slices.Values(c.Instances), byAddress)
 }

@@ -7,7 +7,6 @@ type Op string
 
 // Ops.
 const (
-	Keep    Op = "keep"    // untouched: same process, same connections
 	Update  Op = "update"  // the host's own settings change; the plugin is not told
 	Replace Op = "replace" // a new instance takes over from the old one
 	Start   Op = "start"
@@ -18,6 +17,7 @@ const (
 type Plan struct {
 	Steps  []Step   `json:"steps"`  // stops last; the rest by level, then address
 	Routes []Change `json:"routes"` // routes added, removed, changed
+	Kept   int      `json:"kept"`   // instances that are untouched: same process, same connections
 }
 
 // Step is what happens to one instance. Steps of one level do not depend on
@@ -28,6 +28,13 @@ type Step struct {
 	Level   int      `json:"level"`
 	Reason  string   `json:"reason,omitempty"` // why replace
 	Changes []Change `json:"changes,omitempty"`
+	Drains  Drains   `json:"drains,omitzero"` // what the old instance has in hand, where somebody looked
+}
+
+// Drains is what an instance that leaves still finishes.
+type Drains struct {
+	Deliveries  int `json:"deliveries,omitempty"`
+	Connections int `json:"connections,omitempty"`
 }
 
 // Change is one attribute or route that differs. Old or New is empty where it
@@ -39,11 +46,4 @@ type Change struct {
 }
 
 // Empty reports whether there is nothing to do.
-func (p *Plan) Empty() bool {
-	for _, s := range p.Steps {
-		if s.Op != Keep {
-			return false
-		}
-	}
-	return len(p.Routes) == 0
-}
+func (p *Plan) Empty() bool { return len(p.Steps) == 0 && len(p.Routes) == 0 }

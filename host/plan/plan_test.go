@@ -39,6 +39,9 @@ func text(p *plan.Plan) string {
 		}
 		b.WriteByte('\n')
 	}
+	if p.Kept > 0 {
+		fmt.Fprintf(&b, "%d kept\n", p.Kept)
+	}
 	for _, r := range p.Routes {
 		fmt.Fprintf(&b, "route %s: %q -> %q\n", r.Name, r.Old, r.New)
 	}
@@ -61,7 +64,7 @@ func TestMake(t *testing.T) {
 		{name: "stops come last, in reverse",
 			have:  cfg(in("a.x", "1"), in("b.x", "1", "a.x"), in("k.x", "1")),
 			want:  cfg(in("k.x", "1")),
-			steps: "keep k.x 0\nstop b.x 1\nstop a.x 0\n"},
+			steps: "stop b.x 1\nstop a.x 0\n1 kept\n"},
 		{name: "an attribute",
 			have: cfg(in("a.x", "1")), want: cfg(in("a.x", "2")),
 			steps: "replace a.x 0 (its configuration changed) value: \"1\" -> \"2\"\n"},
@@ -94,7 +97,7 @@ func TestMake(t *testing.T) {
 		{name: "one that failed is started anew",
 			have: cfg(in("a.x", "1"), in("b.x", "1")), want: cfg(in("a.x", "1"), in("b.x", "1")),
 			failed: map[string]bool{"b.x": true},
-			steps:  "keep a.x 0\nreplace b.x 0 (it has failed)\n"},
+			steps:  "replace b.x 0 (it has failed)\n1 kept\n"},
 		{name: "routes",
 			have:  routes(cfg(), route("gone", "1"), route("kept", "1"), route("changed", "1")),
 			want:  routes(cfg(), route("new", "1"), route("kept", "1"), route("changed", "2")),
@@ -144,8 +147,12 @@ func TestMakeIsComplete(t *testing.T) {
 		for _, i := range b.Instances {
 			want[i.Address] = string(i.Config)
 		}
-		done := map[string]bool{}
-		for _, s := range plan.Make(a, b, nil).Steps {
+		p := plan.Make(a, b, nil)
+		done := map[string]bool{} // or kept
+		for address := range want {
+			done[address] = !slices.ContainsFunc(p.Steps, func(s plan.Step) bool { return s.Address == address })
+		}
+		for _, s := range p.Steps {
 			switch s.Op {
 			case plan.Start, plan.Replace:
 				if _, ok := got[s.Address]; ok != (s.Op == plan.Replace) {

@@ -79,8 +79,8 @@ type StatusResponse struct {
 	Events        *Counts                `protobuf:"bytes,12,opt,name=events,proto3" json:"events,omitempty"`
 	Draining      []*Draining            `protobuf:"bytes,13,rep,name=draining,proto3" json:"draining,omitempty"`
 	LastReload    *LastReload            `protobuf:"bytes,14,opt,name=last_reload,json=lastReload,proto3" json:"last_reload,omitempty"`
-	Reasons       []*Reason              `protobuf:"bytes,15,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	Dead          int64                  `protobuf:"varint,16,opt,name=dead,proto3" json:"dead,omitempty"`
+	Reloading     *Reloading             `protobuf:"bytes,15,opt,name=reloading,proto3" json:"reloading,omitempty"`
+	Confirm       *Confirm               `protobuf:"bytes,16,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,18 +213,18 @@ func (x *StatusResponse) GetLastReload() *LastReload {
 	return nil
 }
 
-func (x *StatusResponse) GetReasons() []*Reason {
+func (x *StatusResponse) GetReloading() *Reloading {
 	if x != nil {
-		return x.Reasons
+		return x.Reloading
 	}
 	return nil
 }
 
-func (x *StatusResponse) GetDead() int64 {
+func (x *StatusResponse) GetConfirm() *Confirm {
 	if x != nil {
-		return x.Dead
+		return x.Confirm
 	}
-	return 0
+	return nil
 }
 
 type Instance struct {
@@ -243,8 +243,6 @@ type Instance struct {
 	InFlight      int64                  `protobuf:"varint,12,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	Stderr        []string               `protobuf:"bytes,13,rep,name=stderr,proto3" json:"stderr,omitempty"`
 	Listeners     []string               `protobuf:"bytes,14,rep,name=listeners,proto3" json:"listeners,omitempty"`
-	Waits         string                 `protobuf:"bytes,15,opt,name=waits,proto3" json:"waits,omitempty"`
-	Refused       uint64                 `protobuf:"varint,16,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,20 +375,6 @@ func (x *Instance) GetListeners() []string {
 	return nil
 }
 
-func (x *Instance) GetWaits() string {
-	if x != nil {
-		return x.Waits
-	}
-	return ""
-}
-
-func (x *Instance) GetRefused() uint64 {
-	if x != nil {
-		return x.Refused
-	}
-	return 0
-}
-
 type Subsystem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -461,7 +445,6 @@ type Counts struct {
 	Dropped       uint64                 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	Retries       uint64                 `protobuf:"varint,7,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,8,opt,name=late,proto3" json:"late,omitempty"`
-	Replayed      uint64                 `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -552,74 +535,6 @@ func (x *Counts) GetLate() uint64 {
 	return 0
 }
 
-func (x *Counts) GetReplayed() uint64 {
-	if x != nil {
-		return x.Replayed
-	}
-	return 0
-}
-
-// Reason says how many ended without success for one reason.
-type Reason struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ending        string                 `protobuf:"bytes,1,opt,name=ending,proto3" json:"ending,omitempty"` // rejected, dead, dropped
-	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	Count         uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Reason) Reset() {
-	*x = Reason{}
-	mi := &file_control_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Reason) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Reason) ProtoMessage() {}
-
-func (x *Reason) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Reason.ProtoReflect.Descriptor instead.
-func (*Reason) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *Reason) GetEnding() string {
-	if x != nil {
-		return x.Ending
-	}
-	return ""
-}
-
-func (x *Reason) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *Reason) GetCount() uint64 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
 type Route struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -635,17 +550,13 @@ type Route struct {
 	Dropped       uint64                 `protobuf:"varint,11,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	Retries       uint64                 `protobuf:"varint,12,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,13,opt,name=late,proto3" json:"late,omitempty"`
-	Replayed      uint64                 `protobuf:"varint,14,opt,name=replayed,proto3" json:"replayed,omitempty"`
-	Detached      int64                  `protobuf:"varint,15,opt,name=detached,proto3" json:"detached,omitempty"`
-	Waits         string                 `protobuf:"bytes,16,opt,name=waits,proto3" json:"waits,omitempty"`
-	Reasons       []*Reason              `protobuf:"bytes,17,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +568,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +581,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Route) GetName() string {
@@ -764,34 +675,6 @@ func (x *Route) GetLate() uint64 {
 	return 0
 }
 
-func (x *Route) GetReplayed() uint64 {
-	if x != nil {
-		return x.Replayed
-	}
-	return 0
-}
-
-func (x *Route) GetDetached() int64 {
-	if x != nil {
-		return x.Detached
-	}
-	return 0
-}
-
-func (x *Route) GetWaits() string {
-	if x != nil {
-		return x.Waits
-	}
-	return ""
-}
-
-func (x *Route) GetReasons() []*Reason {
-	if x != nil {
-		return x.Reasons
-	}
-	return nil
-}
-
 type Draining struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -805,7 +688,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +700,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +713,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Draining) GetAddress() string {
@@ -875,13 +758,15 @@ type LastReload struct {
 	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	ElapsedNs     int64                  `protobuf:"varint,4,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
 	Message       string                 `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Command       string                 `protobuf:"bytes,6,opt,name=command,proto3" json:"command,omitempty"`
+	User          string                 `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LastReload) Reset() {
 	*x = LastReload{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +778,7 @@ func (x *LastReload) String() string {
 func (*LastReload) ProtoMessage() {}
 
 func (x *LastReload) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +791,7 @@ func (x *LastReload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastReload.ProtoReflect.Descriptor instead.
 func (*LastReload) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LastReload) GetTime() *timestamppb.Timestamp {
@@ -940,6 +825,88 @@ func (x *LastReload) GetElapsedNs() int64 {
 func (x *LastReload) GetMessage() string {
 	if x != nil {
 		return x.Message
+	}
+	return ""
+}
+
+func (x *LastReload) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *LastReload) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+type Reloading struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started,proto3" json:"started,omitempty"`
+	Command       string                 `protobuf:"bytes,4,opt,name=command,proto3" json:"command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reloading) Reset() {
+	*x = Reloading{}
+	mi := &file_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reloading) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reloading) ProtoMessage() {}
+
+func (x *Reloading) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reloading.ProtoReflect.Descriptor instead.
+func (*Reloading) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Reloading) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Reloading) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Reloading) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *Reloading) GetCommand() string {
+	if x != nil {
+		return x.Command
 	}
 	return ""
 }
@@ -1490,6 +1457,7 @@ func (x *Field) GetAccess() string {
 
 type PlanRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	HoldNs        int64                  `protobuf:"varint,1,opt,name=hold_ns,json=holdNs,proto3" json:"hold_ns,omitempty"` // how long the daemon holds what it reserved; 0: not at all
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1524,8 +1492,20 @@ func (*PlanRequest) Descriptor() ([]byte, []int) {
 	return file_control_proto_rawDescGZIP(), []int{17}
 }
 
+func (x *PlanRequest) GetHoldNs() int64 {
+	if x != nil {
+		return x.HoldNs
+	}
+	return 0
+}
+
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Return        bool                   `protobuf:"varint,1,opt,name=return,proto3" json:"return,omitempty"`                        // to an earlier generation
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`                                // that generation; 0: the one before
+	Plan          *Held                  `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`                             // apply this plan and no other
+	ConfirmNs     int64                  `protobuf:"varint,4,opt,name=confirm_ns,json=confirmNs,proto3" json:"confirm_ns,omitempty"` // return unless confirmed within; 0: no need
+	Wait          bool                   `protobuf:"varint,5,opt,name=wait,proto3" json:"wait,omitempty"`                            // until the old instances have ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1560,6 +1540,641 @@ func (*ReloadRequest) Descriptor() ([]byte, []int) {
 	return file_control_proto_rawDescGZIP(), []int{18}
 }
 
+func (x *ReloadRequest) GetReturn() bool {
+	if x != nil {
+		return x.Return
+	}
+	return false
+}
+
+func (x *ReloadRequest) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *ReloadRequest) GetPlan() *Held {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *ReloadRequest) GetConfirmNs() int64 {
+	if x != nil {
+		return x.ConfirmNs
+	}
+	return 0
+}
+
+func (x *ReloadRequest) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+type Held struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Base          uint64                 `protobuf:"varint,2,opt,name=base,proto3" json:"base,omitempty"`
+	Config        string                 `protobuf:"bytes,3,opt,name=config,proto3" json:"config,omitempty"`
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Held) Reset() {
+	*x = Held{}
+	mi := &file_control_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Held) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Held) ProtoMessage() {}
+
+func (x *Held) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Held.ProtoReflect.Descriptor instead.
+func (*Held) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Held) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Held) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *Held) GetConfig() string {
+	if x != nil {
+		return x.Config
+	}
+	return ""
+}
+
+func (x *Held) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+type Confirm struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=until,proto3" json:"until,omitempty"`
+	Back          uint64                 `protobuf:"varint,2,opt,name=back,proto3" json:"back,omitempty"` // generation to return to
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Confirm) Reset() {
+	*x = Confirm{}
+	mi := &file_control_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Confirm) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Confirm) ProtoMessage() {}
+
+func (x *Confirm) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
+func (*Confirm) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Confirm) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *Confirm) GetBack() uint64 {
+	if x != nil {
+		return x.Back
+	}
+	return 0
+}
+
+type ConfirmRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRequest) Reset() {
+	*x = ConfirmRequest{}
+	mi := &file_control_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRequest) ProtoMessage() {}
+
+func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{21}
+}
+
+type ConfirmResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmResponse) Reset() {
+	*x = ConfirmResponse{}
+	mi := &file_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmResponse) ProtoMessage() {}
+
+func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ConfirmResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type GenerationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerationsRequest) Reset() {
+	*x = GenerationsRequest{}
+	mi := &file_control_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerationsRequest) ProtoMessage() {}
+
+func (x *GenerationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerationsRequest.ProtoReflect.Descriptor instead.
+func (*GenerationsRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{23}
+}
+
+type GenerationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kept          []*Kept                `protobuf:"bytes,1,rep,name=kept,proto3" json:"kept,omitempty"`         // oldest first
+	Attempts      []*Attempt             `protobuf:"bytes,2,rep,name=attempts,proto3" json:"attempts,omitempty"` // oldest first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerationsResponse) Reset() {
+	*x = GenerationsResponse{}
+	mi := &file_control_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerationsResponse) ProtoMessage() {}
+
+func (x *GenerationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerationsResponse.ProtoReflect.Descriptor instead.
+func (*GenerationsResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GenerationsResponse) GetKept() []*Kept {
+	if x != nil {
+		return x.Kept
+	}
+	return nil
+}
+
+func (x *GenerationsResponse) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+type Who struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Command       string                 `protobuf:"bytes,1,opt,name=command,proto3" json:"command,omitempty"`
+	Uid           uint32                 `protobuf:"varint,2,opt,name=uid,proto3" json:"uid,omitempty"`
+	User          string                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Who) Reset() {
+	*x = Who{}
+	mi := &file_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Who) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Who) ProtoMessage() {}
+
+func (x *Who) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Who.ProtoReflect.Descriptor instead.
+func (*Who) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Who) GetCommand() string {
+	if x != nil {
+		return x.Command
+	}
+	return ""
+}
+
+func (x *Who) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Who) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+type Kept struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Who           *Who                   `protobuf:"bytes,3,opt,name=who,proto3" json:"who,omitempty"`
+	Summary       string                 `protobuf:"bytes,4,opt,name=summary,proto3" json:"summary,omitempty"`
+	From          uint64                 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"` // whose configuration it has, when it was a return
+	Serving       bool                   `protobuf:"varint,6,opt,name=serving,proto3" json:"serving,omitempty"`
+	Confirm       *Confirm               `protobuf:"bytes,7,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Kept) Reset() {
+	*x = Kept{}
+	mi := &file_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Kept) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Kept) ProtoMessage() {}
+
+func (x *Kept) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Kept.ProtoReflect.Descriptor instead.
+func (*Kept) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Kept) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Kept) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Kept) GetWho() *Who {
+	if x != nil {
+		return x.Who
+	}
+	return nil
+}
+
+func (x *Kept) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *Kept) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Kept) GetServing() bool {
+	if x != nil {
+		return x.Serving
+	}
+	return false
+}
+
+func (x *Kept) GetConfirm() *Confirm {
+	if x != nil {
+		return x.Confirm
+	}
+	return nil
+}
+
+type Attempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Who           *Who                   `protobuf:"bytes,3,opt,name=who,proto3" json:"who,omitempty"`
+	Started       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=started,proto3" json:"started,omitempty"`
+	Ended         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=ended,proto3" json:"ended,omitempty"`
+	Outcome       string                 `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Summary       string                 `protobuf:"bytes,7,opt,name=summary,proto3" json:"summary,omitempty"`
+	Message       string                 `protobuf:"bytes,8,opt,name=message,proto3" json:"message,omitempty"`
+	Steps         []*Transition          `protobuf:"bytes,9,rep,name=steps,proto3" json:"steps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Attempt) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Attempt) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Attempt) GetWho() *Who {
+	if x != nil {
+		return x.Who
+	}
+	return nil
+}
+
+func (x *Attempt) GetStarted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *Attempt) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *Attempt) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Attempt) GetSummary() string {
+	if x != nil {
+		return x.Summary
+	}
+	return ""
+}
+
+func (x *Attempt) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Attempt) GetSteps() []*Transition {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+type Transition struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transition) Reset() {
+	*x = Transition{}
+	mi := &file_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transition) ProtoMessage() {}
+
+func (x *Transition) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transition.ProtoReflect.Descriptor instead.
+func (*Transition) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Transition) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Transition) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 type ReloadResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
@@ -1570,7 +2185,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +2197,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +2210,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{19}
+	return file_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReloadResponse) GetProgress() *Progress {
@@ -1626,7 +2241,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +2253,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +2266,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{20}
+	return file_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Progress) GetTime() *timestamppb.Timestamp {
@@ -1704,13 +2319,16 @@ type ReloadResult struct {
 	Diagnostics   []*Diagnostic          `protobuf:"bytes,4,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
 	ElapsedNs     int64                  `protobuf:"varint,5,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
 	Message       string                 `protobuf:"bytes,6,opt,name=message,proto3" json:"message,omitempty"`
+	Confirm       *Confirm               `protobuf:"bytes,7,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	Held          *Held                  `protobuf:"bytes,8,opt,name=held,proto3" json:"held,omitempty"`
+	Drained       bool                   `protobuf:"varint,9,opt,name=drained,proto3" json:"drained,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReloadResult) Reset() {
 	*x = ReloadResult{}
-	mi := &file_control_proto_msgTypes[21]
+	mi := &file_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +2340,7 @@ func (x *ReloadResult) String() string {
 func (*ReloadResult) ProtoMessage() {}
 
 func (x *ReloadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[21]
+	mi := &file_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +2353,7 @@ func (x *ReloadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResult.ProtoReflect.Descriptor instead.
 func (*ReloadResult) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{21}
+	return file_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReloadResult) GetOutcome() string {
@@ -1780,17 +2398,39 @@ func (x *ReloadResult) GetMessage() string {
 	return ""
 }
 
+func (x *ReloadResult) GetConfirm() *Confirm {
+	if x != nil {
+		return x.Confirm
+	}
+	return nil
+}
+
+func (x *ReloadResult) GetHeld() *Held {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *ReloadResult) GetDrained() bool {
+	if x != nil {
+		return x.Drained
+	}
+	return false
+}
+
 type Plan struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Steps         []*Step                `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
 	Routes        []*Change              `protobuf:"bytes,2,rep,name=routes,proto3" json:"routes,omitempty"`
+	Kept          int64                  `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_control_proto_msgTypes[22]
+	mi := &file_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +2442,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[22]
+	mi := &file_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +2455,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{22}
+	return file_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Plan) GetSteps() []*Step {
@@ -1832,6 +2472,65 @@ func (x *Plan) GetRoutes() []*Change {
 	return nil
 }
 
+func (x *Plan) GetKept() int64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+type Drains struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Deliveries    int64                  `protobuf:"varint,1,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
+	Connections   int64                  `protobuf:"varint,2,opt,name=connections,proto3" json:"connections,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drains) Reset() {
+	*x = Drains{}
+	mi := &file_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drains) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drains) ProtoMessage() {}
+
+func (x *Drains) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drains.ProtoReflect.Descriptor instead.
+func (*Drains) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Drains) GetDeliveries() int64 {
+	if x != nil {
+		return x.Deliveries
+	}
+	return 0
+}
+
+func (x *Drains) GetConnections() int64 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Op            string                 `protobuf:"bytes,1,opt,name=op,proto3" json:"op,omitempty"`
@@ -1839,13 +2538,14 @@ type Step struct {
 	Level         int64                  `protobuf:"varint,3,opt,name=level,proto3" json:"level,omitempty"`
 	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	Changes       []*Change              `protobuf:"bytes,5,rep,name=changes,proto3" json:"changes,omitempty"`
+	Drains        *Drains                `protobuf:"bytes,6,opt,name=drains,proto3" json:"drains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_control_proto_msgTypes[23]
+	mi := &file_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +2557,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[23]
+	mi := &file_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +2570,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{23}
+	return file_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Step) GetOp() string {
@@ -1908,6 +2608,13 @@ func (x *Step) GetChanges() []*Change {
 	return nil
 }
 
+func (x *Step) GetDrains() *Drains {
+	if x != nil {
+		return x.Drains
+	}
+	return nil
+}
+
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1919,7 +2626,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_control_proto_msgTypes[24]
+	mi := &file_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2638,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[24]
+	mi := &file_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2651,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{24}
+	return file_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Change) GetName() string {
@@ -1986,7 +2693,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_control_proto_msgTypes[25]
+	mi := &file_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2705,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[25]
+	mi := &file_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2718,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{25}
+	return file_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Diagnostic) GetSeverity() string {
@@ -2096,7 +2803,7 @@ type EmitRequest struct {
 
 func (x *EmitRequest) Reset() {
 	*x = EmitRequest{}
-	mi := &file_control_proto_msgTypes[26]
+	mi := &file_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2815,7 @@ func (x *EmitRequest) String() string {
 func (*EmitRequest) ProtoMessage() {}
 
 func (x *EmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[26]
+	mi := &file_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2828,7 @@ func (x *EmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitRequest.ProtoReflect.Descriptor instead.
 func (*EmitRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{26}
+	return file_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *EmitRequest) GetType() string {
@@ -2163,7 +2870,7 @@ type EmitResponse struct {
 
 func (x *EmitResponse) Reset() {
 	*x = EmitResponse{}
-	mi := &file_control_proto_msgTypes[27]
+	mi := &file_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2882,7 @@ func (x *EmitResponse) String() string {
 func (*EmitResponse) ProtoMessage() {}
 
 func (x *EmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[27]
+	mi := &file_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2895,7 @@ func (x *EmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitResponse.ProtoReflect.Descriptor instead.
 func (*EmitResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{27}
+	return file_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EmitResponse) GetId() string {
@@ -2227,7 +2934,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_control_proto_msgTypes[28]
+	mi := &file_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2946,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[28]
+	mi := &file_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2959,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{28}
+	return file_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Error) GetCode() string {
@@ -2317,7 +3024,7 @@ type TailRequest struct {
 
 func (x *TailRequest) Reset() {
 	*x = TailRequest{}
-	mi := &file_control_proto_msgTypes[29]
+	mi := &file_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +3036,7 @@ func (x *TailRequest) String() string {
 func (*TailRequest) ProtoMessage() {}
 
 func (x *TailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[29]
+	mi := &file_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +3049,7 @@ func (x *TailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
 func (*TailRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{29}
+	return file_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TailRequest) GetBacklog() uint32 {
@@ -2402,7 +3109,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_control_proto_msgTypes[30]
+	mi := &file_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +3121,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[30]
+	mi := &file_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +3134,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{30}
+	return file_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -2528,750 +3235,12 @@ func (x *Entry) GetDetail() string {
 	return ""
 }
 
-type SettleRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
-	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // JSON; empty resolves with nothing
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // rejects
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SettleRequest) Reset() {
-	*x = SettleRequest{}
-	mi := &file_control_proto_msgTypes[31]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SettleRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SettleRequest) ProtoMessage() {}
-
-func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[31]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
-func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{31}
-}
-
-func (x *SettleRequest) GetToken() string {
-	if x != nil {
-		return x.Token
-	}
-	return ""
-}
-
-func (x *SettleRequest) GetValue() string {
-	if x != nil {
-		return x.Value
-	}
-	return ""
-}
-
-func (x *SettleRequest) GetError() *Error {
-	if x != nil {
-		return x.Error
-	}
-	return nil
-}
-
-type SettleResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"` // why it was not taken: reason unknown_token, stale_attempt or already_settled
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SettleResponse) Reset() {
-	*x = SettleResponse{}
-	mi := &file_control_proto_msgTypes[32]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SettleResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SettleResponse) ProtoMessage() {}
-
-func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[32]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
-func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{32}
-}
-
-func (x *SettleResponse) GetError() *Error {
-	if x != nil {
-		return x.Error
-	}
-	return nil
-}
-
-// StoryRequest names an event in one of three ways.
-type StoryRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`                             // the last event about it
-	LastFailure   bool                   `protobuf:"varint,3,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"` // the last event that failed
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StoryRequest) Reset() {
-	*x = StoryRequest{}
-	mi := &file_control_proto_msgTypes[33]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StoryRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StoryRequest) ProtoMessage() {}
-
-func (x *StoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[33]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StoryRequest.ProtoReflect.Descriptor instead.
-func (*StoryRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{33}
-}
-
-func (x *StoryRequest) GetEvent() string {
-	if x != nil {
-		return x.Event
-	}
-	return ""
-}
-
-func (x *StoryRequest) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
-func (x *StoryRequest) GetLastFailure() bool {
-	if x != nil {
-		return x.LastFailure
-	}
-	return false
-}
-
-type StoryResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	Entries       []*Entry               `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
-	Waiting       []*Waiting             `protobuf:"bytes,3,rep,name=waiting,proto3" json:"waiting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StoryResponse) Reset() {
-	*x = StoryResponse{}
-	mi := &file_control_proto_msgTypes[34]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StoryResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StoryResponse) ProtoMessage() {}
-
-func (x *StoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[34]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StoryResponse.ProtoReflect.Descriptor instead.
-func (*StoryResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{34}
-}
-
-func (x *StoryResponse) GetEvent() string {
-	if x != nil {
-		return x.Event
-	}
-	return ""
-}
-
-func (x *StoryResponse) GetEntries() []*Entry {
-	if x != nil {
-		return x.Entries
-	}
-	return nil
-}
-
-func (x *StoryResponse) GetWaiting() []*Waiting {
-	if x != nil {
-		return x.Waiting
-	}
-	return nil
-}
-
-type Waiting struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`
-	Instance      string                 `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
-	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // unaccepted, queued, in_flight, detached
-	Attempt       uint32                 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	ElapsedNs     int64                  `protobuf:"varint,8,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
-	Why           string                 `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Waiting) Reset() {
-	*x = Waiting{}
-	mi := &file_control_proto_msgTypes[35]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Waiting) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Waiting) ProtoMessage() {}
-
-func (x *Waiting) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[35]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Waiting.ProtoReflect.Descriptor instead.
-func (*Waiting) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{35}
-}
-
-func (x *Waiting) GetEvent() string {
-	if x != nil {
-		return x.Event
-	}
-	return ""
-}
-
-func (x *Waiting) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *Waiting) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
-func (x *Waiting) GetRoute() string {
-	if x != nil {
-		return x.Route
-	}
-	return ""
-}
-
-func (x *Waiting) GetInstance() string {
-	if x != nil {
-		return x.Instance
-	}
-	return ""
-}
-
-func (x *Waiting) GetState() string {
-	if x != nil {
-		return x.State
-	}
-	return ""
-}
-
-func (x *Waiting) GetAttempt() uint32 {
-	if x != nil {
-		return x.Attempt
-	}
-	return 0
-}
-
-func (x *Waiting) GetElapsedNs() int64 {
-	if x != nil {
-		return x.ElapsedNs
-	}
-	return 0
-}
-
-func (x *Waiting) GetWhy() string {
-	if x != nil {
-		return x.Why
-	}
-	return ""
-}
-
-type DeadRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeadRequest) Reset() {
-	*x = DeadRequest{}
-	mi := &file_control_proto_msgTypes[36]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeadRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeadRequest) ProtoMessage() {}
-
-func (x *DeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[36]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeadRequest.ProtoReflect.Descriptor instead.
-func (*DeadRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{36}
-}
-
-type DeadResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Dead          []*Dead                `protobuf:"bytes,1,rep,name=dead,proto3" json:"dead,omitempty"`            // oldest first
-	Forgotten     uint64                 `protobuf:"varint,2,opt,name=forgotten,proto3" json:"forgotten,omitempty"` // to make room
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DeadResponse) Reset() {
-	*x = DeadResponse{}
-	mi := &file_control_proto_msgTypes[37]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DeadResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DeadResponse) ProtoMessage() {}
-
-func (x *DeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[37]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DeadResponse.ProtoReflect.Descriptor instead.
-func (*DeadResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{37}
-}
-
-func (x *DeadResponse) GetDead() []*Dead {
-	if x != nil {
-		return x.Dead
-	}
-	return nil
-}
-
-func (x *DeadResponse) GetForgotten() uint64 {
-	if x != nil {
-		return x.Forgotten
-	}
-	return 0
-}
-
-type Dead struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
-	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
-	Error         *Error                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
-	Attempts      []*Attempt             `protobuf:"bytes,7,rep,name=attempts,proto3" json:"attempts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Dead) Reset() {
-	*x = Dead{}
-	mi := &file_control_proto_msgTypes[38]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Dead) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Dead) ProtoMessage() {}
-
-func (x *Dead) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[38]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Dead.ProtoReflect.Descriptor instead.
-func (*Dead) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{38}
-}
-
-func (x *Dead) GetEvent() string {
-	if x != nil {
-		return x.Event
-	}
-	return ""
-}
-
-func (x *Dead) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *Dead) GetSubject() string {
-	if x != nil {
-		return x.Subject
-	}
-	return ""
-}
-
-func (x *Dead) GetRoute() string {
-	if x != nil {
-		return x.Route
-	}
-	return ""
-}
-
-func (x *Dead) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
-func (x *Dead) GetError() *Error {
-	if x != nil {
-		return x.Error
-	}
-	return nil
-}
-
-func (x *Dead) GetAttempts() []*Attempt {
-	if x != nil {
-		return x.Attempts
-	}
-	return nil
-}
-
-type Attempt struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Attempt       uint32                 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Attempt) Reset() {
-	*x = Attempt{}
-	mi := &file_control_proto_msgTypes[39]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Attempt) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Attempt) ProtoMessage() {}
-
-func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[39]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
-func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{39}
-}
-
-func (x *Attempt) GetAttempt() uint32 {
-	if x != nil {
-		return x.Attempt
-	}
-	return 0
-}
-
-func (x *Attempt) GetTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.Time
-	}
-	return nil
-}
-
-func (x *Attempt) GetError() *Error {
-	if x != nil {
-		return x.Error
-	}
-	return nil
-}
-
-// ReplayRequest names dead deliveries by event, by route, or all.
-type ReplayRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         []string               `protobuf:"bytes,1,rep,name=event,proto3" json:"event,omitempty"`
-	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
-	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReplayRequest) Reset() {
-	*x = ReplayRequest{}
-	mi := &file_control_proto_msgTypes[40]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplayRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplayRequest) ProtoMessage() {}
-
-func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[40]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
-func (*ReplayRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{40}
-}
-
-func (x *ReplayRequest) GetEvent() []string {
-	if x != nil {
-		return x.Event
-	}
-	return nil
-}
-
-func (x *ReplayRequest) GetRoute() string {
-	if x != nil {
-		return x.Route
-	}
-	return ""
-}
-
-func (x *ReplayRequest) GetAll() bool {
-	if x != nil {
-		return x.All
-	}
-	return false
-}
-
-type ReplayResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Replayed      []*Replayed            `protobuf:"bytes,1,rep,name=replayed,proto3" json:"replayed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReplayResponse) Reset() {
-	*x = ReplayResponse{}
-	mi := &file_control_proto_msgTypes[41]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReplayResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReplayResponse) ProtoMessage() {}
-
-func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[41]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
-func (*ReplayResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{41}
-}
-
-func (x *ReplayResponse) GetReplayed() []*Replayed {
-	if x != nil {
-		return x.Replayed
-	}
-	return nil
-}
-
-type Replayed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
-	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
-	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // why not
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Replayed) Reset() {
-	*x = Replayed{}
-	mi := &file_control_proto_msgTypes[42]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Replayed) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Replayed) ProtoMessage() {}
-
-func (x *Replayed) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[42]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
-func (*Replayed) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{42}
-}
-
-func (x *Replayed) GetEvent() string {
-	if x != nil {
-		return x.Event
-	}
-	return ""
-}
-
-func (x *Replayed) GetRoute() string {
-	if x != nil {
-		return x.Route
-	}
-	return ""
-}
-
-func (x *Replayed) GetError() *Error {
-	if x != nil {
-		return x.Error
-	}
-	return nil
-}
-
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
 	"\rcontrol.proto\x12\x0fhost.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\x85\x05\n" +
+	"\rStatusRequest\"\xac\x05\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05light\x18\x01 \x01(\tR\x05light\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1e\n" +
@@ -3293,9 +3262,9 @@ const file_control_proto_rawDesc = "" +
 	"\x06events\x18\f \x01(\v2\x17.host.control.v1.CountsR\x06events\x125\n" +
 	"\bdraining\x18\r \x03(\v2\x19.host.control.v1.DrainingR\bdraining\x12<\n" +
 	"\vlast_reload\x18\x0e \x01(\v2\x1b.host.control.v1.LastReloadR\n" +
-	"lastReload\x121\n" +
-	"\areasons\x18\x0f \x03(\v2\x17.host.control.v1.ReasonR\areasons\x12\x12\n" +
-	"\x04dead\x18\x10 \x01(\x03R\x04dead\"\x9b\x03\n" +
+	"lastReload\x128\n" +
+	"\treloading\x18\x0f \x01(\v2\x1a.host.control.v1.ReloadingR\treloading\x122\n" +
+	"\aconfirm\x18\x10 \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\xeb\x02\n" +
 	"\bInstance\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -3313,13 +3282,11 @@ const file_control_proto_rawDesc = "" +
 	"\x06credit\x18\v \x01(\x03R\x06credit\x12\x1b\n" +
 	"\tin_flight\x18\f \x01(\x03R\binFlight\x12\x16\n" +
 	"\x06stderr\x18\r \x03(\tR\x06stderr\x12\x1c\n" +
-	"\tlisteners\x18\x0e \x03(\tR\tlisteners\x12\x14\n" +
-	"\x05waits\x18\x0f \x01(\tR\x05waits\x12\x18\n" +
-	"\arefused\x18\x10 \x01(\x04R\arefused\"M\n" +
+	"\tlisteners\x18\x0e \x03(\tR\tlisteners\"M\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05light\x18\x02 \x01(\tR\x05light\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xee\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xd2\x01\n" +
 	"\x06Counts\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x04R\baccepted\x12\x1a\n" +
 	"\bresolved\x18\x02 \x01(\x04R\bresolved\x12\x1a\n" +
@@ -3328,12 +3295,7 @@ const file_control_proto_rawDesc = "" +
 	"\x04dead\x18\x05 \x01(\x04R\x04dead\x12\x18\n" +
 	"\adropped\x18\x06 \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\a \x01(\x04R\aretries\x12\x12\n" +
-	"\x04late\x18\b \x01(\x04R\x04late\x12\x1a\n" +
-	"\breplayed\x18\t \x01(\x04R\breplayed\"N\n" +
-	"\x06Reason\x12\x16\n" +
-	"\x06ending\x18\x01 \x01(\tR\x06ending\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xbf\x03\n" +
+	"\x04late\x18\b \x01(\x04R\x04late\"\xbe\x02\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -3348,11 +3310,7 @@ const file_control_proto_rawDesc = "" +
 	" \x01(\x04R\x04dead\x12\x18\n" +
 	"\adropped\x18\v \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\f \x01(\x04R\aretries\x12\x12\n" +
-	"\x04late\x18\r \x01(\x04R\x04late\x12\x1a\n" +
-	"\breplayed\x18\x0e \x01(\x04R\breplayed\x12\x1a\n" +
-	"\bdetached\x18\x0f \x01(\x03R\bdetached\x12\x14\n" +
-	"\x05waits\x18\x10 \x01(\tR\x05waits\x121\n" +
-	"\areasons\x18\x11 \x03(\v2\x17.host.control.v1.ReasonR\areasons\"\xa5\x01\n" +
+	"\x04late\x18\r \x01(\x04R\x04late\"\xa5\x01\n" +
 	"\bDraining\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1e\n" +
 	"\n" +
@@ -3360,7 +3318,7 @@ const file_control_proto_rawDesc = "" +
 	"generation\x12\x10\n" +
 	"\x03pid\x18\x03 \x01(\x03R\x03pid\x12\x1b\n" +
 	"\tin_flight\x18\x04 \x01(\x03R\binFlight\x120\n" +
-	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xaf\x01\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"\xdd\x01\n" +
 	"\n" +
 	"LastReload\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
@@ -3370,7 +3328,14 @@ const file_control_proto_rawDesc = "" +
 	"generation\x12\x1d\n" +
 	"\n" +
 	"elapsed_ns\x18\x04 \x01(\x03R\telapsedNs\x12\x18\n" +
-	"\amessage\x18\x05 \x01(\tR\amessage\"\x10\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12\x18\n" +
+	"\acommand\x18\x06 \x01(\tR\acommand\x12\x12\n" +
+	"\x04user\x18\a \x01(\tR\x04user\"\xa3\x01\n" +
+	"\tReloading\x12\x14\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x124\n" +
+	"\astarted\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x18\n" +
+	"\acommand\x18\x04 \x01(\tR\acommand\"\x10\n" +
 	"\x0ePluginsRequest\"D\n" +
 	"\x0fPluginsResponse\x121\n" +
 	"\aplugins\x18\x01 \x03(\v2\x17.host.control.v1.PluginR\aplugins\"\xc7\x01\n" +
@@ -3411,9 +3376,63 @@ const file_control_proto_rawDesc = "" +
 	"\adefault\x18\x04 \x01(\tR\adefault\x12\x10\n" +
 	"\x03doc\x18\x05 \x01(\tR\x03doc\x12\x15\n" +
 	"\x06one_of\x18\x06 \x03(\tR\x05oneOf\x12\x16\n" +
-	"\x06access\x18\a \x01(\tR\x06access\"\r\n" +
-	"\vPlanRequest\"\x0f\n" +
-	"\rReloadRequest\"~\n" +
+	"\x06access\x18\a \x01(\tR\x06access\"&\n" +
+	"\vPlanRequest\x12\x17\n" +
+	"\ahold_ns\x18\x01 \x01(\x03R\x06holdNs\"\x95\x01\n" +
+	"\rReloadRequest\x12\x16\n" +
+	"\x06return\x18\x01 \x01(\bR\x06return\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\x12)\n" +
+	"\x04plan\x18\x03 \x01(\v2\x15.host.control.v1.HeldR\x04plan\x12\x1d\n" +
+	"\n" +
+	"confirm_ns\x18\x04 \x01(\x03R\tconfirmNs\x12\x12\n" +
+	"\x04wait\x18\x05 \x01(\bR\x04wait\"x\n" +
+	"\x04Held\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\x04R\x04base\x12\x16\n" +
+	"\x06config\x18\x03 \x01(\tR\x06config\x124\n" +
+	"\aexpires\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"O\n" +
+	"\aConfirm\x120\n" +
+	"\x05until\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04back\x18\x02 \x01(\x04R\x04back\"\x10\n" +
+	"\x0eConfirmRequest\"1\n" +
+	"\x0fConfirmResponse\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\"\x14\n" +
+	"\x12GenerationsRequest\"v\n" +
+	"\x13GenerationsResponse\x12)\n" +
+	"\x04kept\x18\x01 \x03(\v2\x15.host.control.v1.KeptR\x04kept\x124\n" +
+	"\battempts\x18\x02 \x03(\v2\x18.host.control.v1.AttemptR\battempts\"E\n" +
+	"\x03Who\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\tR\acommand\x12\x10\n" +
+	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\tR\x04user\"\xfa\x01\n" +
+	"\x04Kept\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12&\n" +
+	"\x03who\x18\x03 \x01(\v2\x14.host.control.v1.WhoR\x03who\x12\x18\n" +
+	"\asummary\x18\x04 \x01(\tR\asummary\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\x04R\x04from\x12\x18\n" +
+	"\aserving\x18\x06 \x01(\bR\aserving\x122\n" +
+	"\aconfirm\x18\a \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\xd2\x02\n" +
+	"\aAttempt\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12&\n" +
+	"\x03who\x18\x03 \x01(\v2\x14.host.control.v1.WhoR\x03who\x124\n" +
+	"\astarted\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x120\n" +
+	"\x05ended\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x18\n" +
+	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x18\n" +
+	"\asummary\x18\a \x01(\tR\asummary\x12\x18\n" +
+	"\amessage\x18\b \x01(\tR\amessage\x121\n" +
+	"\x05steps\x18\t \x03(\v2\x1b.host.control.v1.TransitionR\x05steps\"R\n" +
+	"\n" +
+	"Transition\x12\x14\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"~\n" +
 	"\x0eReloadResponse\x125\n" +
 	"\bprogress\x18\x01 \x01(\v2\x19.host.control.v1.ProgressR\bprogress\x125\n" +
 	"\x06result\x18\x02 \x01(\v2\x1d.host.control.v1.ReloadResultR\x06result\"\xb2\x01\n" +
@@ -3423,7 +3442,7 @@ const file_control_proto_rawDesc = "" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x18\n" +
 	"\apercent\x18\x05 \x01(\rR\apercent\x12\x12\n" +
-	"\x04done\x18\x06 \x01(\bR\x04done\"\xeb\x01\n" +
+	"\x04done\x18\x06 \x01(\bR\x04done\"\xe4\x02\n" +
 	"\fReloadResult\x12\x18\n" +
 	"\aoutcome\x18\x01 \x01(\tR\aoutcome\x12\x1e\n" +
 	"\n" +
@@ -3433,16 +3452,26 @@ const file_control_proto_rawDesc = "" +
 	"\vdiagnostics\x18\x04 \x03(\v2\x1b.host.control.v1.DiagnosticR\vdiagnostics\x12\x1d\n" +
 	"\n" +
 	"elapsed_ns\x18\x05 \x01(\x03R\telapsedNs\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage\"d\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\x122\n" +
+	"\aconfirm\x18\a \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\x12)\n" +
+	"\x04held\x18\b \x01(\v2\x15.host.control.v1.HeldR\x04held\x12\x18\n" +
+	"\adrained\x18\t \x01(\bR\adrained\"x\n" +
 	"\x04Plan\x12+\n" +
 	"\x05steps\x18\x01 \x03(\v2\x15.host.control.v1.StepR\x05steps\x12/\n" +
-	"\x06routes\x18\x02 \x03(\v2\x17.host.control.v1.ChangeR\x06routes\"\x91\x01\n" +
+	"\x06routes\x18\x02 \x03(\v2\x17.host.control.v1.ChangeR\x06routes\x12\x12\n" +
+	"\x04kept\x18\x03 \x01(\x03R\x04kept\"J\n" +
+	"\x06Drains\x12\x1e\n" +
+	"\n" +
+	"deliveries\x18\x01 \x01(\x03R\n" +
+	"deliveries\x12 \n" +
+	"\vconnections\x18\x02 \x01(\x03R\vconnections\"\xc2\x01\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02op\x18\x01 \x01(\tR\x02op\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05level\x18\x03 \x01(\x03R\x05level\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x121\n" +
-	"\achanges\x18\x05 \x03(\v2\x17.host.control.v1.ChangeR\achanges\"@\n" +
+	"\achanges\x18\x05 \x03(\v2\x17.host.control.v1.ChangeR\achanges\x12/\n" +
+	"\x06drains\x18\x06 \x01(\v2\x17.host.control.v1.DrainsR\x06drains\"@\n" +
 	"\x06Change\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03old\x18\x02 \x01(\tR\x03old\x12\x10\n" +
@@ -3501,68 +3530,15 @@ const file_control_proto_rawDesc = "" +
 	"\x05error\x18\v \x01(\v2\x16.host.control.v1.ErrorR\x05error\x12 \n" +
 	"\vcorrelation\x18\f \x01(\tR\vcorrelation\x12\x1c\n" +
 	"\tcausation\x18\r \x01(\tR\tcausation\x12\x16\n" +
-	"\x06detail\x18\x0e \x01(\tR\x06detail\"i\n" +
-	"\rSettleRequest\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error\">\n" +
-	"\x0eSettleResponse\x12,\n" +
-	"\x05error\x18\x01 \x01(\v2\x16.host.control.v1.ErrorR\x05error\"a\n" +
-	"\fStoryRequest\x12\x14\n" +
-	"\x05event\x18\x01 \x01(\tR\x05event\x12\x18\n" +
-	"\asubject\x18\x02 \x01(\tR\asubject\x12!\n" +
-	"\flast_failure\x18\x03 \x01(\bR\vlastFailure\"\x8b\x01\n" +
-	"\rStoryResponse\x12\x14\n" +
-	"\x05event\x18\x01 \x01(\tR\x05event\x120\n" +
-	"\aentries\x18\x02 \x03(\v2\x16.host.control.v1.EntryR\aentries\x122\n" +
-	"\awaiting\x18\x03 \x03(\v2\x18.host.control.v1.WaitingR\awaiting\"\xe0\x01\n" +
-	"\aWaiting\x12\x14\n" +
-	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
-	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
-	"\x05route\x18\x04 \x01(\tR\x05route\x12\x1a\n" +
-	"\binstance\x18\x05 \x01(\tR\binstance\x12\x14\n" +
-	"\x05state\x18\x06 \x01(\tR\x05state\x12\x18\n" +
-	"\aattempt\x18\a \x01(\rR\aattempt\x12\x1d\n" +
-	"\n" +
-	"elapsed_ns\x18\b \x01(\x03R\telapsedNs\x12\x10\n" +
-	"\x03why\x18\t \x01(\tR\x03why\"\r\n" +
-	"\vDeadRequest\"W\n" +
-	"\fDeadResponse\x12)\n" +
-	"\x04dead\x18\x01 \x03(\v2\x15.host.control.v1.DeadR\x04dead\x12\x1c\n" +
-	"\tforgotten\x18\x02 \x01(\x04R\tforgotten\"\xf4\x01\n" +
-	"\x04Dead\x12\x14\n" +
-	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
-	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
-	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
-	"\x05route\x18\x04 \x01(\tR\x05route\x12.\n" +
-	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
-	"\x05error\x18\x06 \x01(\v2\x16.host.control.v1.ErrorR\x05error\x124\n" +
-	"\battempts\x18\a \x03(\v2\x18.host.control.v1.AttemptR\battempts\"\x81\x01\n" +
-	"\aAttempt\x12\x18\n" +
-	"\aattempt\x18\x01 \x01(\rR\aattempt\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error\"M\n" +
-	"\rReplayRequest\x12\x14\n" +
-	"\x05event\x18\x01 \x03(\tR\x05event\x12\x14\n" +
-	"\x05route\x18\x02 \x01(\tR\x05route\x12\x10\n" +
-	"\x03all\x18\x03 \x01(\bR\x03all\"G\n" +
-	"\x0eReplayResponse\x125\n" +
-	"\breplayed\x18\x01 \x03(\v2\x19.host.control.v1.ReplayedR\breplayed\"d\n" +
-	"\bReplayed\x12\x14\n" +
-	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
-	"\x05route\x18\x02 \x01(\tR\x05route\x12,\n" +
-	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error2\xdc\x05\n" +
+	"\x06detail\x18\x0e \x01(\tR\x06detail2\xe5\x04\n" +
 	"\aControl\x12I\n" +
 	"\x06Status\x12\x1e.host.control.v1.StatusRequest\x1a\x1f.host.control.v1.StatusResponse\x12L\n" +
-	"\aPlugins\x12\x1f.host.control.v1.PluginsRequest\x1a .host.control.v1.PluginsResponse\x12C\n" +
-	"\x04Plan\x12\x1c.host.control.v1.PlanRequest\x1a\x1d.host.control.v1.ReloadResult\x12K\n" +
-	"\x06Reload\x12\x1e.host.control.v1.ReloadRequest\x1a\x1f.host.control.v1.ReloadResponse0\x01\x12C\n" +
-	"\x04Emit\x12\x1c.host.control.v1.EmitRequest\x1a\x1d.host.control.v1.EmitResponse\x12I\n" +
-	"\x06Settle\x12\x1e.host.control.v1.SettleRequest\x1a\x1f.host.control.v1.SettleResponse\x12F\n" +
-	"\x05Story\x12\x1d.host.control.v1.StoryRequest\x1a\x1e.host.control.v1.StoryResponse\x12C\n" +
-	"\x04Dead\x12\x1c.host.control.v1.DeadRequest\x1a\x1d.host.control.v1.DeadResponse\x12I\n" +
-	"\x06Replay\x12\x1e.host.control.v1.ReplayRequest\x1a\x1f.host.control.v1.ReplayResponse\x12>\n" +
+	"\aPlugins\x12\x1f.host.control.v1.PluginsRequest\x1a .host.control.v1.PluginsResponse\x12G\n" +
+	"\x04Plan\x12\x1c.host.control.v1.PlanRequest\x1a\x1f.host.control.v1.ReloadResponse0\x01\x12K\n" +
+	"\x06Reload\x12\x1e.host.control.v1.ReloadRequest\x1a\x1f.host.control.v1.ReloadResponse0\x01\x12L\n" +
+	"\aConfirm\x12\x1f.host.control.v1.ConfirmRequest\x1a .host.control.v1.ConfirmResponse\x12X\n" +
+	"\vGenerations\x12#.host.control.v1.GenerationsRequest\x1a$.host.control.v1.GenerationsResponse\x12C\n" +
+	"\x04Emit\x12\x1c.host.control.v1.EmitRequest\x1a\x1d.host.control.v1.EmitResponse\x12>\n" +
 	"\x04Tail\x12\x1c.host.control.v1.TailRequest\x1a\x16.host.control.v1.Entry0\x01B<Z:github.com/pluginhost/host/host/control/internal/controlpbb\x06proto3"
 
 var (
@@ -3577,17 +3553,17 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: host.control.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: host.control.v1.StatusResponse
 	(*Instance)(nil),              // 2: host.control.v1.Instance
 	(*Subsystem)(nil),             // 3: host.control.v1.Subsystem
 	(*Counts)(nil),                // 4: host.control.v1.Counts
-	(*Reason)(nil),                // 5: host.control.v1.Reason
-	(*Route)(nil),                 // 6: host.control.v1.Route
-	(*Draining)(nil),              // 7: host.control.v1.Draining
-	(*LastReload)(nil),            // 8: host.control.v1.LastReload
+	(*Route)(nil),                 // 5: host.control.v1.Route
+	(*Draining)(nil),              // 6: host.control.v1.Draining
+	(*LastReload)(nil),            // 7: host.control.v1.LastReload
+	(*Reloading)(nil),             // 8: host.control.v1.Reloading
 	(*PluginsRequest)(nil),        // 9: host.control.v1.PluginsRequest
 	(*PluginsResponse)(nil),       // 10: host.control.v1.PluginsResponse
 	(*Plugin)(nil),                // 11: host.control.v1.Plugin
@@ -3598,103 +3574,104 @@ var file_control_proto_goTypes = []any{
 	(*Field)(nil),                 // 16: host.control.v1.Field
 	(*PlanRequest)(nil),           // 17: host.control.v1.PlanRequest
 	(*ReloadRequest)(nil),         // 18: host.control.v1.ReloadRequest
-	(*ReloadResponse)(nil),        // 19: host.control.v1.ReloadResponse
-	(*Progress)(nil),              // 20: host.control.v1.Progress
-	(*ReloadResult)(nil),          // 21: host.control.v1.ReloadResult
-	(*Plan)(nil),                  // 22: host.control.v1.Plan
-	(*Step)(nil),                  // 23: host.control.v1.Step
-	(*Change)(nil),                // 24: host.control.v1.Change
-	(*Diagnostic)(nil),            // 25: host.control.v1.Diagnostic
-	(*EmitRequest)(nil),           // 26: host.control.v1.EmitRequest
-	(*EmitResponse)(nil),          // 27: host.control.v1.EmitResponse
-	(*Error)(nil),                 // 28: host.control.v1.Error
-	(*TailRequest)(nil),           // 29: host.control.v1.TailRequest
-	(*Entry)(nil),                 // 30: host.control.v1.Entry
-	(*SettleRequest)(nil),         // 31: host.control.v1.SettleRequest
-	(*SettleResponse)(nil),        // 32: host.control.v1.SettleResponse
-	(*StoryRequest)(nil),          // 33: host.control.v1.StoryRequest
-	(*StoryResponse)(nil),         // 34: host.control.v1.StoryResponse
-	(*Waiting)(nil),               // 35: host.control.v1.Waiting
-	(*DeadRequest)(nil),           // 36: host.control.v1.DeadRequest
-	(*DeadResponse)(nil),          // 37: host.control.v1.DeadResponse
-	(*Dead)(nil),                  // 38: host.control.v1.Dead
-	(*Attempt)(nil),               // 39: host.control.v1.Attempt
-	(*ReplayRequest)(nil),         // 40: host.control.v1.ReplayRequest
-	(*ReplayResponse)(nil),        // 41: host.control.v1.ReplayResponse
-	(*Replayed)(nil),              // 42: host.control.v1.Replayed
-	(*timestamppb.Timestamp)(nil), // 43: google.protobuf.Timestamp
+	(*Held)(nil),                  // 19: host.control.v1.Held
+	(*Confirm)(nil),               // 20: host.control.v1.Confirm
+	(*ConfirmRequest)(nil),        // 21: host.control.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 22: host.control.v1.ConfirmResponse
+	(*GenerationsRequest)(nil),    // 23: host.control.v1.GenerationsRequest
+	(*GenerationsResponse)(nil),   // 24: host.control.v1.GenerationsResponse
+	(*Who)(nil),                   // 25: host.control.v1.Who
+	(*Kept)(nil),                  // 26: host.control.v1.Kept
+	(*Attempt)(nil),               // 27: host.control.v1.Attempt
+	(*Transition)(nil),            // 28: host.control.v1.Transition
+	(*ReloadResponse)(nil),        // 29: host.control.v1.ReloadResponse
+	(*Progress)(nil),              // 30: host.control.v1.Progress
+	(*ReloadResult)(nil),          // 31: host.control.v1.ReloadResult
+	(*Plan)(nil),                  // 32: host.control.v1.Plan
+	(*Drains)(nil),                // 33: host.control.v1.Drains
+	(*Step)(nil),                  // 34: host.control.v1.Step
+	(*Change)(nil),                // 35: host.control.v1.Change
+	(*Diagnostic)(nil),            // 36: host.control.v1.Diagnostic
+	(*EmitRequest)(nil),           // 37: host.control.v1.EmitRequest
+	(*EmitResponse)(nil),          // 38: host.control.v1.EmitResponse
+	(*Error)(nil),                 // 39: host.control.v1.Error
+	(*TailRequest)(nil),           // 40: host.control.v1.TailRequest
+	(*Entry)(nil),                 // 41: host.control.v1.Entry
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
 }
 var file_control_proto_depIdxs = []int32{
-	43, // 0: host.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	42, // 0: host.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	2,  // 1: host.control.v1.StatusResponse.instances:type_name -> host.control.v1.Instance
 	3,  // 2: host.control.v1.StatusResponse.subsystems:type_name -> host.control.v1.Subsystem
-	6,  // 3: host.control.v1.StatusResponse.routes:type_name -> host.control.v1.Route
+	5,  // 3: host.control.v1.StatusResponse.routes:type_name -> host.control.v1.Route
 	4,  // 4: host.control.v1.StatusResponse.events:type_name -> host.control.v1.Counts
-	7,  // 5: host.control.v1.StatusResponse.draining:type_name -> host.control.v1.Draining
-	8,  // 6: host.control.v1.StatusResponse.last_reload:type_name -> host.control.v1.LastReload
-	5,  // 7: host.control.v1.StatusResponse.reasons:type_name -> host.control.v1.Reason
-	5,  // 8: host.control.v1.Route.reasons:type_name -> host.control.v1.Reason
-	43, // 9: host.control.v1.Draining.until:type_name -> google.protobuf.Timestamp
-	43, // 10: host.control.v1.LastReload.time:type_name -> google.protobuf.Timestamp
-	11, // 11: host.control.v1.PluginsResponse.plugins:type_name -> host.control.v1.Plugin
-	12, // 12: host.control.v1.Plugin.manifest:type_name -> host.control.v1.Manifest
-	16, // 13: host.control.v1.Manifest.config:type_name -> host.control.v1.Field
-	13, // 14: host.control.v1.Manifest.events:type_name -> host.control.v1.EventType
-	14, // 15: host.control.v1.Manifest.actions:type_name -> host.control.v1.ActionType
-	15, // 16: host.control.v1.EventType.data:type_name -> host.control.v1.Type
-	15, // 17: host.control.v1.ActionType.input:type_name -> host.control.v1.Type
-	15, // 18: host.control.v1.ActionType.output:type_name -> host.control.v1.Type
-	15, // 19: host.control.v1.Type.elem:type_name -> host.control.v1.Type
-	16, // 20: host.control.v1.Type.fields:type_name -> host.control.v1.Field
-	15, // 21: host.control.v1.Field.type:type_name -> host.control.v1.Type
-	20, // 22: host.control.v1.ReloadResponse.progress:type_name -> host.control.v1.Progress
-	21, // 23: host.control.v1.ReloadResponse.result:type_name -> host.control.v1.ReloadResult
-	43, // 24: host.control.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	22, // 25: host.control.v1.ReloadResult.plan:type_name -> host.control.v1.Plan
-	25, // 26: host.control.v1.ReloadResult.diagnostics:type_name -> host.control.v1.Diagnostic
-	23, // 27: host.control.v1.Plan.steps:type_name -> host.control.v1.Step
-	24, // 28: host.control.v1.Plan.routes:type_name -> host.control.v1.Change
-	24, // 29: host.control.v1.Step.changes:type_name -> host.control.v1.Change
-	28, // 30: host.control.v1.EmitResponse.error:type_name -> host.control.v1.Error
-	43, // 31: host.control.v1.Entry.time:type_name -> google.protobuf.Timestamp
-	28, // 32: host.control.v1.Entry.error:type_name -> host.control.v1.Error
-	28, // 33: host.control.v1.SettleRequest.error:type_name -> host.control.v1.Error
-	28, // 34: host.control.v1.SettleResponse.error:type_name -> host.control.v1.Error
-	30, // 35: host.control.v1.StoryResponse.entries:type_name -> host.control.v1.Entry
-	35, // 36: host.control.v1.StoryResponse.waiting:type_name -> host.control.v1.Waiting
-	38, // 37: host.control.v1.DeadResponse.dead:type_name -> host.control.v1.Dead
-	43, // 38: host.control.v1.Dead.time:type_name -> google.protobuf.Timestamp
-	28, // 39: host.control.v1.Dead.error:type_name -> host.control.v1.Error
-	39, // 40: host.control.v1.Dead.attempts:type_name -> host.control.v1.Attempt
-	43, // 41: host.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
-	28, // 42: host.control.v1.Attempt.error:type_name -> host.control.v1.Error
-	42, // 43: host.control.v1.ReplayResponse.replayed:type_name -> host.control.v1.Replayed
-	28, // 44: host.control.v1.Replayed.error:type_name -> host.control.v1.Error
-	0,  // 45: host.control.v1.Control.Status:input_type -> host.control.v1.StatusRequest
-	9,  // 46: host.control.v1.Control.Plugins:input_type -> host.control.v1.PluginsRequest
-	17, // 47: host.control.v1.Control.Plan:input_type -> host.control.v1.PlanRequest
-	18, // 48: host.control.v1.Control.Reload:input_type -> host.control.v1.ReloadRequest
-	26, // 49: host.control.v1.Control.Emit:input_type -> host.control.v1.EmitRequest
-	31, // 50: host.control.v1.Control.Settle:input_type -> host.control.v1.SettleRequest
-	33, // 51: host.control.v1.Control.Story:input_type -> host.control.v1.StoryRequest
-	36, // 52: host.control.v1.Control.Dead:input_type -> host.control.v1.DeadRequest
-	40, // 53: host.control.v1.Control.Replay:input_type -> host.control.v1.ReplayRequest
-	29, // 54: host.control.v1.Control.Tail:input_type -> host.control.v1.TailRequest
-	1,  // 55: host.control.v1.Control.Status:output_type -> host.control.v1.StatusResponse
-	10, // 56: host.control.v1.Control.Plugins:output_type -> host.control.v1.PluginsResponse
-	21, // 57: host.control.v1.Control.Plan:output_type -> host.control.v1.ReloadResult
-	19, // 58: host.control.v1.Control.Reload:output_type -> host.control.v1.ReloadResponse
-	27, // 59: host.control.v1.Control.Emit:output_type -> host.control.v1.EmitResponse
-	32, // 60: host.control.v1.Control.Settle:output_type -> host.control.v1.SettleResponse
-	34, // 61: host.control.v1.Control.Story:output_type -> host.control.v1.StoryResponse
-	37, // 62: host.control.v1.Control.Dead:output_type -> host.control.v1.DeadResponse
-	41, // 63: host.control.v1.Control.Replay:output_type -> host.control.v1.ReplayResponse
-	30, // 64: host.control.v1.Control.Tail:output_type -> host.control.v1.Entry
-	55, // [55:65] is the sub-list for method output_type
-	45, // [45:55] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	6,  // 5: host.control.v1.StatusResponse.draining:type_name -> host.control.v1.Draining
+	7,  // 6: host.control.v1.StatusResponse.last_reload:type_name -> host.control.v1.LastReload
+	8,  // 7: host.control.v1.StatusResponse.reloading:type_name -> host.control.v1.Reloading
+	20, // 8: host.control.v1.StatusResponse.confirm:type_name -> host.control.v1.Confirm
+	42, // 9: host.control.v1.Draining.until:type_name -> google.protobuf.Timestamp
+	42, // 10: host.control.v1.LastReload.time:type_name -> google.protobuf.Timestamp
+	42, // 11: host.control.v1.Reloading.since:type_name -> google.protobuf.Timestamp
+	42, // 12: host.control.v1.Reloading.started:type_name -> google.protobuf.Timestamp
+	11, // 13: host.control.v1.PluginsResponse.plugins:type_name -> host.control.v1.Plugin
+	12, // 14: host.control.v1.Plugin.manifest:type_name -> host.control.v1.Manifest
+	16, // 15: host.control.v1.Manifest.config:type_name -> host.control.v1.Field
+	13, // 16: host.control.v1.Manifest.events:type_name -> host.control.v1.EventType
+	14, // 17: host.control.v1.Manifest.actions:type_name -> host.control.v1.ActionType
+	15, // 18: host.control.v1.EventType.data:type_name -> host.control.v1.Type
+	15, // 19: host.control.v1.ActionType.input:type_name -> host.control.v1.Type
+	15, // 20: host.control.v1.ActionType.output:type_name -> host.control.v1.Type
+	15, // 21: host.control.v1.Type.elem:type_name -> host.control.v1.Type
+	16, // 22: host.control.v1.Type.fields:type_name -> host.control.v1.Field
+	15, // 23: host.control.v1.Field.type:type_name -> host.control.v1.Type
+	19, // 24: host.control.v1.ReloadRequest.plan:type_name -> host.control.v1.Held
+	42, // 25: host.control.v1.Held.expires:type_name -> google.protobuf.Timestamp
+	42, // 26: host.control.v1.Confirm.until:type_name -> google.protobuf.Timestamp
+	26, // 27: host.control.v1.GenerationsResponse.kept:type_name -> host.control.v1.Kept
+	27, // 28: host.control.v1.GenerationsResponse.attempts:type_name -> host.control.v1.Attempt
+	42, // 29: host.control.v1.Kept.time:type_name -> google.protobuf.Timestamp
+	25, // 30: host.control.v1.Kept.who:type_name -> host.control.v1.Who
+	20, // 31: host.control.v1.Kept.confirm:type_name -> host.control.v1.Confirm
+	25, // 32: host.control.v1.Attempt.who:type_name -> host.control.v1.Who
+	42, // 33: host.control.v1.Attempt.started:type_name -> google.protobuf.Timestamp
+	42, // 34: host.control.v1.Attempt.ended:type_name -> google.protobuf.Timestamp
+	28, // 35: host.control.v1.Attempt.steps:type_name -> host.control.v1.Transition
+	42, // 36: host.control.v1.Transition.time:type_name -> google.protobuf.Timestamp
+	30, // 37: host.control.v1.ReloadResponse.progress:type_name -> host.control.v1.Progress
+	31, // 38: host.control.v1.ReloadResponse.result:type_name -> host.control.v1.ReloadResult
+	42, // 39: host.control.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	32, // 40: host.control.v1.ReloadResult.plan:type_name -> host.control.v1.Plan
+	36, // 41: host.control.v1.ReloadResult.diagnostics:type_name -> host.control.v1.Diagnostic
+	20, // 42: host.control.v1.ReloadResult.confirm:type_name -> host.control.v1.Confirm
+	19, // 43: host.control.v1.ReloadResult.held:type_name -> host.control.v1.Held
+	34, // 44: host.control.v1.Plan.steps:type_name -> host.control.v1.Step
+	35, // 45: host.control.v1.Plan.routes:type_name -> host.control.v1.Change
+	35, // 46: host.control.v1.Step.changes:type_name -> host.control.v1.Change
+	33, // 47: host.control.v1.Step.drains:type_name -> host.control.v1.Drains
+	39, // 48: host.control.v1.EmitResponse.error:type_name -> host.control.v1.Error
+	42, // 49: host.control.v1.Entry.time:type_name -> google.protobuf.Timestamp
+	39, // 50: host.control.v1.Entry.error:type_name -> host.control.v1.Error
+	0,  // 51: host.control.v1.Control.Status:input_type -> host.control.v1.StatusRequest
+	9,  // 52: host.control.v1.Control.Plugins:input_type -> host.control.v1.PluginsRequest
+	17, // 53: host.control.v1.Control.Plan:input_type -> host.control.v1.PlanRequest
+	18, // 54: host.control.v1.Control.Reload:input_type -> host.control.v1.ReloadRequest
+	21, // 55: host.control.v1.Control.Confirm:input_type -> host.control.v1.ConfirmRequest
+	23, // 56: host.control.v1.Control.Generations:input_type -> host.control.v1.GenerationsRequest
+	37, // 57: host.control.v1.Control.Emit:input_type -> host.control.v1.EmitRequest
+	40, // 58: host.control.v1.Control.Tail:input_type -> host.control.v1.TailRequest
+	1,  // 59: host.control.v1.Control.Status:output_type -> host.control.v1.StatusResponse
+	10, // 60: host.control.v1.Control.Plugins:output_type -> host.control.v1.PluginsResponse
+	29, // 61: host.control.v1.Control.Plan:output_type -> host.control.v1.ReloadResponse
+	29, // 62: host.control.v1.Control.Reload:output_type -> host.control.v1.ReloadResponse
+	22, // 63: host.control.v1.Control.Confirm:output_type -> host.control.v1.ConfirmResponse
+	24, // 64: host.control.v1.Control.Generations:output_type -> host.control.v1.GenerationsResponse
+	38, // 65: host.control.v1.Control.Emit:output_type -> host.control.v1.EmitResponse
+	41, // 66: host.control.v1.Control.Tail:output_type -> host.control.v1.Entry
+	59, // [59:67] is the sub-list for method output_type
+	51, // [51:59] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -3708,7 +3685,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   43,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,16 +46,12 @@ const (
 	ControlPlanProcedure = "/host.control.v1.Control/Plan"
 	// ControlReloadProcedure is the fully-qualified name of the Control's Reload RPC.
 	ControlReloadProcedure = "/host.control.v1.Control/Reload"
+	// ControlConfirmProcedure is the fully-qualified name of the Control's Confirm RPC.
+	ControlConfirmProcedure = "/host.control.v1.Control/Confirm"
+	// ControlGenerationsProcedure is the fully-qualified name of the Control's Generations RPC.
+	ControlGenerationsProcedure = "/host.control.v1.Control/Generations"
 	// ControlEmitProcedure is the fully-qualified name of the Control's Emit RPC.
 	ControlEmitProcedure = "/host.control.v1.Control/Emit"
-	// ControlSettleProcedure is the fully-qualified name of the Control's Settle RPC.
-	ControlSettleProcedure = "/host.control.v1.Control/Settle"
-	// ControlStoryProcedure is the fully-qualified name of the Control's Story RPC.
-	ControlStoryProcedure = "/host.control.v1.Control/Story"
-	// ControlDeadProcedure is the fully-qualified name of the Control's Dead RPC.
-	ControlDeadProcedure = "/host.control.v1.Control/Dead"
-	// ControlReplayProcedure is the fully-qualified name of the Control's Replay RPC.
-	ControlReplayProcedure = "/host.control.v1.Control/Replay"
 	// ControlTailProcedure is the fully-qualified name of the Control's Tail RPC.
 	ControlTailProcedure = "/host.control.v1.Control/Tail"
 )
@@ -64,22 +60,18 @@ const (
 type ControlClient interface {
 	Status(context.Context, *connect.Request[controlpb.StatusRequest]) (*connect.Response[controlpb.StatusResponse], error)
 	Plugins(context.Context, *connect.Request[controlpb.PluginsRequest]) (*connect.Response[controlpb.PluginsResponse], error)
-	// Plan says what Reload would do, and changes nothing.
-	Plan(context.Context, *connect.Request[controlpb.PlanRequest]) (*connect.Response[controlpb.ReloadResult], error)
+	// Plan says what Reload would do, and changes nothing; the result comes last.
+	// It reserves and verifies, and gives back what it took, or holds it.
+	Plan(context.Context, *connect.Request[controlpb.PlanRequest]) (*connect.ServerStreamForClient[controlpb.ReloadResponse], error)
 	// Reload applies the configuration on disk; the result comes last. Ending the
 	// call before the commit undoes everything.
 	Reload(context.Context, *connect.Request[controlpb.ReloadRequest]) (*connect.ServerStreamForClient[controlpb.ReloadResponse], error)
+	// Confirm ends the probation of the generation that is serving.
+	Confirm(context.Context, *connect.Request[controlpb.ConfirmRequest]) (*connect.Response[controlpb.ConfirmResponse], error)
+	// Generations lists those that are kept, and who tried to make one.
+	Generations(context.Context, *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error)
-	// Settle settles a detached delivery by its token.
-	Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error)
-	// Story tells the life of an event: its steps, those of its causes and of the
-	// events that it led to, and what is still waiting, with the reason.
-	Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error)
-	// Dead lists the deliveries that failed for good and are kept.
-	Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error)
-	// Replay gives dead deliveries to their routes again.
-	Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error)
 	// Tail sends recent steps of events, then new ones until the call ends.
 	Tail(context.Context, *connect.Request[controlpb.TailRequest]) (*connect.ServerStreamForClient[controlpb.Entry], error)
 }
@@ -107,7 +99,7 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Plugins")),
 			connect.WithClientOptions(opts...),
 		),
-		plan: connect.NewClient[controlpb.PlanRequest, controlpb.ReloadResult](
+		plan: connect.NewClient[controlpb.PlanRequest, controlpb.ReloadResponse](
 			httpClient,
 			baseURL+ControlPlanProcedure,
 			connect.WithSchema(controlMethods.ByName("Plan")),
@@ -119,34 +111,22 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Reload")),
 			connect.WithClientOptions(opts...),
 		),
+		confirm: connect.NewClient[controlpb.ConfirmRequest, controlpb.ConfirmResponse](
+			httpClient,
+			baseURL+ControlConfirmProcedure,
+			connect.WithSchema(controlMethods.ByName("Confirm")),
+			connect.WithClientOptions(opts...),
+		),
+		generations: connect.NewClient[controlpb.GenerationsRequest, controlpb.GenerationsResponse](
+			httpClient,
+			baseURL+ControlGenerationsProcedure,
+			connect.WithSchema(controlMethods.ByName("Generations")),
+			connect.WithClientOptions(opts...),
+		),
 		emit: connect.NewClient[controlpb.EmitRequest, controlpb.EmitResponse](
 			httpClient,
 			baseURL+ControlEmitProcedure,
 			connect.WithSchema(controlMethods.ByName("Emit")),
-			connect.WithClientOptions(opts...),
-		),
-		settle: connect.NewClient[controlpb.SettleRequest, controlpb.SettleResponse](
-			httpClient,
-			baseURL+ControlSettleProcedure,
-			connect.WithSchema(controlMethods.ByName("Settle")),
-			connect.WithClientOptions(opts...),
-		),
-		story: connect.NewClient[controlpb.StoryRequest, controlpb.StoryResponse](
-			httpClient,
-			baseURL+ControlStoryProcedure,
-			connect.WithSchema(controlMethods.ByName("Story")),
-			connect.WithClientOptions(opts...),
-		),
-		dead: connect.NewClient[controlpb.DeadRequest, controlpb.DeadResponse](
-			httpClient,
-			baseURL+ControlDeadProcedure,
-			connect.WithSchema(controlMethods.ByName("Dead")),
-			connect.WithClientOptions(opts...),
-		),
-		replay: connect.NewClient[controlpb.ReplayRequest, controlpb.ReplayResponse](
-			httpClient,
-			baseURL+ControlReplayProcedure,
-			connect.WithSchema(controlMethods.ByName("Replay")),
 			connect.WithClientOptions(opts...),
 		),
 		tail: connect.NewClient[controlpb.TailRequest, controlpb.Entry](
@@ -160,16 +140,14 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 
 // controlClient implements ControlClient.
 type controlClient struct {
-	status  *connect.Client[controlpb.StatusRequest, controlpb.StatusResponse]
-	plugins *connect.Client[controlpb.PluginsRequest, controlpb.PluginsResponse]
-	plan    *connect.Client[controlpb.PlanRequest, controlpb.ReloadResult]
-	reload  *connect.Client[controlpb.ReloadRequest, controlpb.ReloadResponse]
-	emit    *connect.Client[controlpb.EmitRequest, controlpb.EmitResponse]
-	settle  *connect.Client[controlpb.SettleRequest, controlpb.SettleResponse]
-	story   *connect.Client[controlpb.StoryRequest, controlpb.StoryResponse]
-	dead    *connect.Client[controlpb.DeadRequest, controlpb.DeadResponse]
-	replay  *connect.Client[controlpb.ReplayRequest, controlpb.ReplayResponse]
-	tail    *connect.Client[controlpb.TailRequest, controlpb.Entry]
+	status      *connect.Client[controlpb.StatusRequest, controlpb.StatusResponse]
+	plugins     *connect.Client[controlpb.PluginsRequest, controlpb.PluginsResponse]
+	plan        *connect.Client[controlpb.PlanRequest, controlpb.ReloadResponse]
+	reload      *connect.Client[controlpb.ReloadRequest, controlpb.ReloadResponse]
+	confirm     *connect.Client[controlpb.ConfirmRequest, controlpb.ConfirmResponse]
+	generations *connect.Client[controlpb.GenerationsRequest, controlpb.GenerationsResponse]
+	emit        *connect.Client[controlpb.EmitRequest, controlpb.EmitResponse]
+	tail        *connect.Client[controlpb.TailRequest, controlpb.Entry]
 }
 
 // Status calls host.control.v1.Control.Status.
@@ -183,8 +161,8 @@ func (c *controlClient) Plugins(ctx context.Context, req *connect.Request[contro
 }
 
 // Plan calls host.control.v1.Control.Plan.
-func (c *controlClient) Plan(ctx context.Context, req *connect.Request[controlpb.PlanRequest]) (*connect.Response[controlpb.ReloadResult], error) {
-	return c.plan.CallUnary(ctx, req)
+func (c *controlClient) Plan(ctx context.Context, req *connect.Request[controlpb.PlanRequest]) (*connect.ServerStreamForClient[controlpb.ReloadResponse], error) {
+	return c.plan.CallServerStream(ctx, req)
 }
 
 // Reload calls host.control.v1.Control.Reload.
@@ -192,29 +170,19 @@ func (c *controlClient) Reload(ctx context.Context, req *connect.Request[control
 	return c.reload.CallServerStream(ctx, req)
 }
 
+// Confirm calls host.control.v1.Control.Confirm.
+func (c *controlClient) Confirm(ctx context.Context, req *connect.Request[controlpb.ConfirmRequest]) (*connect.Response[controlpb.ConfirmResponse], error) {
+	return c.confirm.CallUnary(ctx, req)
+}
+
+// Generations calls host.control.v1.Control.Generations.
+func (c *controlClient) Generations(ctx context.Context, req *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error) {
+	return c.generations.CallUnary(ctx, req)
+}
+
 // Emit calls host.control.v1.Control.Emit.
 func (c *controlClient) Emit(ctx context.Context, req *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error) {
 	return c.emit.CallUnary(ctx, req)
-}
-
-// Settle calls host.control.v1.Control.Settle.
-func (c *controlClient) Settle(ctx context.Context, req *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error) {
-	return c.settle.CallUnary(ctx, req)
-}
-
-// Story calls host.control.v1.Control.Story.
-func (c *controlClient) Story(ctx context.Context, req *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error) {
-	return c.story.CallUnary(ctx, req)
-}
-
-// Dead calls host.control.v1.Control.Dead.
-func (c *controlClient) Dead(ctx context.Context, req *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error) {
-	return c.dead.CallUnary(ctx, req)
-}
-
-// Replay calls host.control.v1.Control.Replay.
-func (c *controlClient) Replay(ctx context.Context, req *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error) {
-	return c.replay.CallUnary(ctx, req)
 }
 
 // Tail calls host.control.v1.Control.Tail.
@@ -226,22 +194,18 @@ func (c *controlClient) Tail(ctx context.Context, req *connect.Request[controlpb
 type ControlHandler interface {
 	Status(context.Context, *connect.Request[controlpb.StatusRequest]) (*connect.Response[controlpb.StatusResponse], error)
 	Plugins(context.Context, *connect.Request[controlpb.PluginsRequest]) (*connect.Response[controlpb.PluginsResponse], error)
-	// Plan says what Reload would do, and changes nothing.
-	Plan(context.Context, *connect.Request[controlpb.PlanRequest]) (*connect.Response[controlpb.ReloadResult], error)
+	// Plan says what Reload would do, and changes nothing; the result comes last.
+	// It reserves and verifies, and gives back what it took, or holds it.
+	Plan(context.Context, *connect.Request[controlpb.PlanRequest], *connect.ServerStream[controlpb.ReloadResponse]) error
 	// Reload applies the configuration on disk; the result comes last. Ending the
 	// call before the commit undoes everything.
 	Reload(context.Context, *connect.Request[controlpb.ReloadRequest], *connect.ServerStream[controlpb.ReloadResponse]) error
+	// Confirm ends the probation of the generation that is serving.
+	Confirm(context.Context, *connect.Request[controlpb.ConfirmRequest]) (*connect.Response[controlpb.ConfirmResponse], error)
+	// Generations lists those that are kept, and who tried to make one.
+	Generations(context.Context, *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error)
-	// Settle settles a detached delivery by its token.
-	Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error)
-	// Story tells the life of an event: its steps, those of its causes and of the
-	// events that it led to, and what is still waiting, with the reason.
-	Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error)
-	// Dead lists the deliveries that failed for good and are kept.
-	Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error)
-	// Replay gives dead deliveries to their routes again.
-	Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error)
 	// Tail sends recent steps of events, then new ones until the call ends.
 	Tail(context.Context, *connect.Request[controlpb.TailRequest], *connect.ServerStream[controlpb.Entry]) error
 }
@@ -265,7 +229,7 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Plugins")),
 		connect.WithHandlerOptions(opts...),
 	)
-	controlPlanHandler := connect.NewUnaryHandler(
+	controlPlanHandler := connect.NewServerStreamHandler(
 		ControlPlanProcedure,
 		svc.Plan,
 		connect.WithSchema(controlMethods.ByName("Plan")),
@@ -277,34 +241,22 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Reload")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlConfirmHandler := connect.NewUnaryHandler(
+		ControlConfirmProcedure,
+		svc.Confirm,
+		connect.WithSchema(controlMethods.ByName("Confirm")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlGenerationsHandler := connect.NewUnaryHandler(
+		ControlGenerationsProcedure,
+		svc.Generations,
+		connect.WithSchema(controlMethods.ByName("Generations")),
+		connect.WithHandlerOptions(opts...),
+	)
 	controlEmitHandler := connect.NewUnaryHandler(
 		ControlEmitProcedure,
 		svc.Emit,
 		connect.WithSchema(controlMethods.ByName("Emit")),
-		connect.WithHandlerOptions(opts...),
-	)
-	controlSettleHandler := connect.NewUnaryHandler(
-		ControlSettleProcedure,
-		svc.Settle,
-		connect.WithSchema(controlMethods.ByName("Settle")),
-		connect.WithHandlerOptions(opts...),
-	)
-	controlStoryHandler := connect.NewUnaryHandler(
-		ControlStoryProcedure,
-		svc.Story,
-		connect.WithSchema(controlMethods.ByName("Story")),
-		connect.WithHandlerOptions(opts...),
-	)
-	controlDeadHandler := connect.NewUnaryHandler(
-		ControlDeadProcedure,
-		svc.Dead,
-		connect.WithSchema(controlMethods.ByName("Dead")),
-		connect.WithHandlerOptions(opts...),
-	)
-	controlReplayHandler := connect.NewUnaryHandler(
-		ControlReplayProcedure,
-		svc.Replay,
-		connect.WithSchema(controlMethods.ByName("Replay")),
 		connect.WithHandlerOptions(opts...),
 	)
 	controlTailHandler := connect.NewServerStreamHandler(
@@ -323,16 +275,12 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlPlanHandler.ServeHTTP(w, r)
 		case ControlReloadProcedure:
 			controlReloadHandler.ServeHTTP(w, r)
+		case ControlConfirmProcedure:
+			controlConfirmHandler.ServeHTTP(w, r)
+		case ControlGenerationsProcedure:
+			controlGenerationsHandler.ServeHTTP(w, r)
 		case ControlEmitProcedure:
 			controlEmitHandler.ServeHTTP(w, r)
-		case ControlSettleProcedure:
-			controlSettleHandler.ServeHTTP(w, r)
-		case ControlStoryProcedure:
-			controlStoryHandler.ServeHTTP(w, r)
-		case ControlDeadProcedure:
-			controlDeadHandler.ServeHTTP(w, r)
-		case ControlReplayProcedure:
-			controlReplayHandler.ServeHTTP(w, r)
 		case ControlTailProcedure:
 			controlTailHandler.ServeHTTP(w, r)
 		default:
@@ -352,32 +300,24 @@ func (UnimplementedControlHandler) Plugins(context.Context, *connect.Request[con
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Plugins is not implemented"))
 }
 
-func (UnimplementedControlHandler) Plan(context.Context, *connect.Request[controlpb.PlanRequest]) (*connect.Response[controlpb.ReloadResult], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Plan is not implemented"))
+func (UnimplementedControlHandler) Plan(context.Context, *connect.Request[controlpb.PlanRequest], *connect.ServerStream[controlpb.ReloadResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Plan is not implemented"))
 }
 
 func (UnimplementedControlHandler) Reload(context.Context, *connect.Request[controlpb.ReloadRequest], *connect.ServerStream[controlpb.ReloadResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Reload is not implemented"))
 }
 
+func (UnimplementedControlHandler) Confirm(context.Context, *connect.Request[controlpb.ConfirmRequest]) (*connect.Response[controlpb.ConfirmResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Confirm is not implemented"))
+}
+
+func (UnimplementedControlHandler) Generations(context.Context, *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Generations is not implemented"))
+}
+
 func (UnimplementedControlHandler) Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Emit is not implemented"))
-}
-
-func (UnimplementedControlHandler) Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Settle is not implemented"))
-}
-
-func (UnimplementedControlHandler) Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Story is not implemented"))
-}
-
-func (UnimplementedControlHandler) Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Dead is not implemented"))
-}
-
-func (UnimplementedControlHandler) Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Replay is not implemented"))
 }
 
 func (UnimplementedControlHandler) Tail(context.Context, *connect.Request[controlpb.TailRequest], *connect.ServerStream[controlpb.Entry]) error {
