@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/pluginhost/host/host/catalog"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
+	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route"
 	"github.com/pluginhost/host/sdk/wire"
@@ -29,6 +31,8 @@ type daemon struct {
 	recorder *observe.Recorder
 	audit    *observe.Audit
 	applier  *apply.Applier
+	store    *generation.Store
+	log      *generation.Log
 }
 
 var _ control.Backend = (*daemon)(nil)
@@ -94,25 +98,69 @@ func (d *daemon) Plugins(context.Context) ([]catalog.Entry, error) {
 }
 
 // Plan implements control.Backend.
-func (d *daemon) Plan(ctx context.Context) (apply.Result, error) { return d.applier.Plan(ctx) }
+func (d *daemon) Plan(ctx context.Context, hold time.Duration, progress func(apply.Progress)) (apply.Result, error) {
+	return d.applier.Plan(ctx, hold, progress)
+}
 
 // Reload implements control.Backend.
-func (d *daemon) Reload(ctx context.Context, progress func(apply.Progress)) (apply.Result, error) {
-	r, err := d.applier.Reload(ctx, progress)
-	d.log("host reload", r, err)
+func (d *daemon) Reload(ctx context.Context, req apply.Request, progress func(apply.Progress)) (apply.Result, error) {
+	command := "host reload"
+	switch {
+	case req.Return && req.To != 0:
+		command = fmt.Sprintf("host rollback %d", req.To)
+	case req.Return:
+		command = "host rollback"
+	case req.Plan != nil:
+		command = "host reload --plan"
+	}
+	if req.Confirm > 0 {
+		command += " --confirm " + req.Confirm.String()
+	}
+	req.Who = who(ctx, command)
+	r, err := d.applier.Reload(ctx, req, progress)
+	d.report(command, r, err)
 	return r, err
+}
+
+// who makes the call of ctx.
+func who(ctx context.Context, command string) generation.Who {
+	uid, ok := control.Peer(ctx)
+	if !ok {
+		return apply.System(command)
+	}
+	return generation.Who{Command: command, UID: uid, User: apply.UserName(uid)}
+}
+
+// Confirm implements control.Backend.
+func (d *daemon) Confirm(ctx context.Context) (uint64, error) {
+	g, err := d.applier.Confirm(who(ctx, "host confirm"))
+	if errors.Is(err, apply.ErrNotWaiting) {
+		err = &wire.Error{Code: wire.FailedPrecondition, Message: err.Error()}
+	}
+	return g, err
+}
+
+// Generations implements control.Backend.
+func (d *daemon) Generations(context.Context) (control.Generations, error) {
+	now := d.applier.Generation()
+	g := control.Generations{Attempts: d.log.List()}
+	for _, r := range d.store.List() {
+		g.Kept = append(g.Kept, control.Kept{Generation: r.Generation, Time: r.Time, Who: r.Who, Summary: r.Summary,
+			From: r.From, Serving: r.Generation == now, Confirm: r.Confirm})
+	}
+	return g, nil
 }
 
 // reload reloads for a reason of the daemon's own.
 func (d *daemon) reload(ctx context.Context, why string) {
-	r, err := d.applier.Reload(ctx, nil)
-	d.log(why, r, err)
+	r, err := d.applier.Reload(ctx, apply.Request{Who: apply.System(why)}, nil)
+	d.report(why, r, err)
 	for _, x := range r.Diagnostics {
 		d.options.Log.Error(x.Summary, "detail", x.Detail, "file", x.File, "line", x.Line, "column", x.Column)
 	}
 }
 
-func (d *daemon) log(why string, r apply.Result, err error) {
+func (d *daemon) report(why string, r apply.Result, err error) {
 	if err != nil {
 		d.options.Log.Error("reload failed", "why", why, "error", err)
 		return

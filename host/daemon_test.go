@@ -199,7 +199,7 @@ func write(t *testing.T, path, text string) {
 // must reloads and wants an outcome.
 func (d *daemon) must(want apply.Outcome) apply.Result {
 	d.t.Helper()
-	r, err := d.Reload(d.t.Context(), func(apply.Progress) {})
+	r, err := d.Reload(d.t.Context(), apply.Request{}, func(apply.Progress) {})
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/pluginhost/host/host/catalog"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
+	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/instance"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/resource"
@@ -27,22 +28,35 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// recorded is how many steps of events the recorder keeps.
-const recorded = 16384
+// steps is how many steps of events the recorder keeps.
+const steps = 16384
 
 // Run runs a daemon until ctx ends, then drains it. It returns nil after a
 // drain, an *InvalidError or *RolledBackError when the first configuration
 // could not be served, or why the daemon could not run.
 func Run(ctx context.Context, o Options) error {
 	o = o.withDefaults()
-	files, diags := config.Open(o.Source)
-	if files == nil {
-		return &InvalidError{diags}
+	settings, dir, diags := settingsOf(o.Source)
+	if diags.HasErrors() && !o.picks() {
+		return &InvalidError{Diagnostics: diags}
 	}
-	settings := files.Host()
 
-	// The control socket comes first: it also says that no other daemon uses
-	// this state directory.
+	// What was committed before, and the lock that says that no other daemon
+	// uses this state directory.
+	store, log, err := openStore(settings.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(log.Close(), store.Close()) }()
+	pick, err := o.pick(store)
+	if err != nil {
+		return err
+	}
+	if pick != nil {
+		settings, dir, _ = settingsOf(recorded(o.Source, store, pick))
+	}
+
+	// The control socket, to be found as soon as there is something to ask.
 	server := control.NewServer(o.Log.Named("control"))
 	socket := SocketPath(settings.StateDir)
 	if err := server.Listen(socket); err != nil {
@@ -67,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 	defer watching.stop()
 
 	// Events become promises.
-	recorder := observe.NewRecorder(recorded)
+	recorder := observe.NewRecorder(steps)
 	audit := observe.NewAudit(recorder, func(instance string, err *wire.Error, untold uint64) {
 		o.Log.Warn("refused to act as somebody else", "instance", instance, "error", err, "untold", untold)
 	})
@@ -78,64 +92,46 @@ func Run(ctx context.Context, o Options) error {
 	// Configured plugins become instances.
 	instances := instance.NewSet(instance.Options{
 		Launcher: g.launcher, Router: router, Audit: audit, Open: g.catalog.Open, Node: settings.Node,
-		Dir: files.Dir(), StateDir: settings.StateDir, Stdout: o.Stdout, Log: o.Log.Named("instance"),
+		Dir: dir, StateDir: settings.StateDir, Stdout: o.Stdout, Log: o.Log.Named("instance"),
 	})
 	running := start(instances.Run)
 	defer running.stop()
 
 	// Configurations become generations.
-	leases := resource.NewTable(g.spawner)
-	applier, err := apply.New(apply.Options{
-		Load: func(ctx context.Context) (*config.Config, config.Diagnostics) {
-			return load(ctx, o, settings, g.catalog)
+	applier := apply.New(apply.Options{
+		Load: func(ctx context.Context, of *generation.Record) (apply.Loaded, config.Diagnostics) {
+			return load(ctx, o, settings, g.catalog, store, of)
 		},
-		Instances: instances, Leases: leases, Router: router, StateDir: settings.StateDir,
-		Retain: g.catalog.Retain, Log: o.Log.Named("apply"),
+		Disk:      func() string { return onDisk(o.Source) },
+		Instances: apply.Plugins(instances), Leases: resource.NewTable(g.spawner), Router: router,
+		Store: store, Log: log, Retain: g.catalog.Retain, Connections: resource.Connections,
+		Logger: o.Log.Named("apply"), Arrow: o.Arrow,
 	})
-	if err != nil {
-		return errors.Join(err, server.Close())
-	}
 
 	// Everything can be asked for over the control socket.
-	d := &daemon{options: o, settings: settings, dir: files.Dir(), started: time.Now(),
-		catalog: g.catalog, router: router, recorder: recorder, audit: audit, applier: applier}
+	d := &daemon{options: o, settings: settings, dir: dir, started: time.Now(), catalog: g.catalog, router: router,
+		recorder: recorder, audit: audit, applier: applier, store: store, log: log}
 	serving := start(func(ctx context.Context) error { return server.Run(ctx, d) })
 	defer serving.stop()
 
-	err = d.first(ctx)
+	err = d.first(ctx, pick)
 	if err == nil {
 		router.EmitHost("ready", map[string]any{"generation": applier.Generation()})
+		returning := start(applier.Run)
 		if o.Ready != nil {
 			o.Ready(socket)
 		}
 		err = d.follow(ctx, serving)
+		returning.stop()
 		o.Log.Info("stopping: draining what is in flight", "at_most", settings.DrainTimeout)
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+5*time.Second)
 	defer cancel()
-	applier.Shutdown(drain)
+	applier.Shutdown(drain, apply.System("stop"))
 	if err == nil {
 		o.Log.Info("stopped")
 	}
 	return err
-}
-
-// first commits the first generation.
-func (d *daemon) first(ctx context.Context) error {
-	r, err := d.applier.Reload(ctx, nil)
-	if err != nil || r.Outcome == apply.RolledBack && ctx.Err() != nil { // asked to stop before it was up
-		return err
-	}
-	switch r.Outcome {
-	case apply.Invalid:
-		return &InvalidError{r.Diagnostics}
-	case apply.RolledBack:
-		return &RolledBackError{r.Diagnostics, r.Message}
-	}
-	for _, x := range r.Diagnostics {
-		d.options.Log.Warn(x.Summary, "detail", x.Detail, "file", x.File, "line", x.Line)
-	}
-	return nil
 }
 
 // follow reloads when it is asked to, or when an executable in use changes and
@@ -184,24 +180,6 @@ func newGround(settings config.Host, o Options) (*ground, error) {
 		Dir: settings.PluginDir, CacheDir: filepath.Join(settings.StateDir, "manifests"),
 		Describe: b.describe(settings), Deadline: settings.Describe, Log: o.Log.Named("catalog"),
 	})}, nil
-}
-
-// load reads the configuration against the plugins there are now.
-func load(ctx context.Context, o Options, started config.Host, c *catalog.Catalog) (*config.Config, config.Diagnostics) {
-	files, diags := config.Open(o.Source)
-	if files == nil {
-		return nil, diags
-	}
-	if err := c.Scan(ctx); err != nil {
-		return nil, append(diags, problem("The plugin directory cannot be used", err.Error()))
-	}
-	cfg, diags := files.Build(c.Snapshot())
-	if h := files.Host(); h.PluginDir != started.PluginDir || h.StateDir != started.StateDir || h.Node != started.Node {
-		diags = append(diags, problem("The daemon must be started anew for this",
-			"plugin_dir, state_dir and node cannot change while it runs. Put the old values back, or stop it and start it again."))
-		return nil, diags
-	}
-	return cfg, diags
 }
 
 // SocketPath returns where the daemon with this state directory is reached.

@@ -21,10 +21,20 @@ type Options struct {
 	// Ready, when not nil, is called once with the path of the control socket
 	// after the first generation has been committed.
 	Ready func(socket string)
+	// Generation, when not 0, is served in place of what is on disk; Last
+	// stands for the last one.
+	Generation uint64
+	Last       bool
+	// Arrow, when not nil, is called at each transition of a transaction.
+	// Tests end the process in it.
+	Arrow func(name string)
 }
 
 // InvalidError says that the configuration has errors.
-type InvalidError struct{ Diagnostics config.Diagnostics }
+type InvalidError struct {
+	Diagnostics config.Diagnostics
+	Hint        string // what else can be done, or empty
+}
 
 // Error returns how many there are.
 func (e *InvalidError) Error() string { return "the configuration is invalid" }
@@ -33,6 +43,7 @@ func (e *InvalidError) Error() string { return "the configuration is invalid" }
 type RolledBackError struct {
 	Diagnostics config.Diagnostics
 	Message     string
+	Hint        string // what else can be done, or empty
 }
 
 // Error returns why.

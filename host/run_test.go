@@ -403,7 +403,7 @@ func TestNewerReloadWins(t *testing.T) {
 	var once sync.Once
 	first := make(chan apply.Result, 1)
 	go func() {
-		r, _ := d.Reload(t.Context(), func(p apply.Progress) {
+		r, _ := d.Reload(t.Context(), apply.Request{}, func(p apply.Progress) {
 			if p.Phase == apply.Verify && p.Message == "still looking" {
 				once.Do(func() { close(verifying) })
 			}

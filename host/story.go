@@ -108,7 +108,7 @@ func (d *daemon) recent() []observe.Entry {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // recent entries only
 	var all []observe.Entry
-	_ = d.recorder.Tail(ctx, recorded, nil, func(e observe.Entry) error {
+	_ = d.recorder.Tail(ctx, steps, nil, func(e observe.Entry) error {
 		all = append(all, e)
 		return nil
 	})

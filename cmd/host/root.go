@@ -66,7 +66,7 @@ them and routes events between them, as the *.hcl files of a directory say.`,
 	// Each command has a file of its own.
 	root.AddCommand(
 		runCommand(a), validateCommand(a), fmtCommand(a),
-		planCommand(a), reloadCommand(a), statusCommand(a),
+		planCommand(a), reloadCommand(a), rollbackCommand(a), confirmCommand(a), generationsCommand(a), statusCommand(a),
 		pluginsCommand(a), eventsCommand(a), emitCommand(a), versionCommand(a),
 	)
 	root.SetHelpCommand(helpCommand(root))
@@ -177,10 +177,18 @@ func (a *app) outcome(err error) error {
 	switch {
 	case errors.As(err, &invalid):
 		invalid.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
-		return &exit{exitInvalid, fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.dir)}
+		return &exit{exitInvalid, hinted(fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.dir), invalid.Hint)}
 	case errors.As(err, &rolled):
 		rolled.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
-		return &exit{exitRolledBack, rolled.Error()}
+		return &exit{exitRolledBack, hinted(rolled.Error(), rolled.Hint)}
 	}
 	return err
+}
+
+// hinted adds what else can be done.
+func hinted(message, hint string) string {
+	if hint == "" {
+		return message
+	}
+	return message + "\n" + hint
 }

@@ -106,6 +106,12 @@ func (a *app) printStatus(s observe.Status) {
 	for _, d := range s.Draining {
 		_, _ = fmt.Fprintf(w, "draining %s of generation %d, %d in flight\n", d.Address, d.Generation, d.InFlight)
 	}
+	if r := s.Reloading; r != nil {
+		_, _ = fmt.Fprintf(w, "reload: %s for %s, asked for by %s %s ago\n", r.Phase, short(time.Since(r.Since)), plain(r.Command), short(time.Since(r.Started)))
+	}
+	if c := s.Confirm; c != nil {
+		_, _ = fmt.Fprintf(w, "on probation: unless host confirm follows, the daemon returns to generation %d at %s\n", c.Back, c.Until.Local().Format(time.DateTime))
+	}
 	if r := s.LastReload; r != nil {
 		_, _ = fmt.Fprintf(w, "last reload: %s, %s ago, took %s\n", r.Outcome, short(time.Since(r.Time)), short(r.Elapsed))
 	}

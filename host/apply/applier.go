@@ -3,42 +3,59 @@ package apply
 import (
 	"context"
 	"errors"
-	"maps"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/config"
-	"github.com/pluginhost/host/host/instance"
+	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/observe"
-	"github.com/pluginhost/host/host/plan"
-	"github.com/pluginhost/host/host/resource"
-	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/sdk/schema"
 )
 
 // Options configure an Applier.
 type Options struct {
-	// Load reads the configuration on disk against the plugins there are now.
-	Load      func(ctx context.Context) (*config.Config, config.Diagnostics)
-	Instances *instance.Set
-	Leases    *resource.Table
-	Router    *route.Router
-	StateDir  string
+	// Load reads the configuration on disk, or that of an earlier generation,
+	// against the plugins there are now. Its ctx bounds the call.
+	Load func(ctx context.Context, of *generation.Record) (Loaded, config.Diagnostics)
+	// Disk returns the fingerprint of what is on disk.
+	Disk      func() string
+	Instances Instances
+	Leases    Leases
+	Router    Router
+	Store     *generation.Store
+	Log       *generation.Log
 	// Retain is told which executables, by digest, are still in use.
 	Retain func(digests map[string]bool)
-	Log    hclog.Logger
+	// Connections, when not nil, counts the open connections of listeners.
+	Connections func(listeners []string) map[string]int
+	Logger      hclog.Logger
+	// Arrow, when not nil, is called at each transition with its name; tests
+	// end the daemon in it.
+	Arrow func(name string)
+}
+
+// Loaded is a configuration with what it was made of.
+type Loaded struct {
+	Config *config.Config // nil when there are errors
+	Source generation.Source
 }
 
 // Applier takes the daemon from generation to generation. One reload runs and
 // one waits; a newer one takes the place of both, unless the running one has
 // passed its commit.
 type Applier struct {
-	o      Options
-	slot   chan struct{}  // held by whoever runs
-	old    chan struct{}  // held by each old generation that drains, at most two
-	drains sync.WaitGroup // one per old generation
+	o       Options
+	slot    chan struct{}  // held by whoever runs
+	old     chan struct{}  // held by each old generation that drains, at most two
+	loading chan struct{}  // held by each load, also one that was given up, at most two
+	drains  sync.WaitGroup // one per old generation
+	loads   sync.WaitGroup
+	changed chan struct{} // to Run: there is another time to wake up
 
 	mu      sync.Mutex
 	running *turn
@@ -47,10 +64,14 @@ type Applier struct {
 
 	// What is serving. Changed only by whoever holds the slot.
 	have       *config.Config
-	live       map[string]*instance.Instance
+	live       map[string]Instance // by address
 	generation uint64
-	draining   map[*instance.Instance]time.Time // until when
+	confirm    *generation.Confirm
+	digests    map[string]int         // of executables in use: by how many instances
+	draining   map[Instance]time.Time // until when
+	plans      map[string]*heldPlan
 	last       *observe.Reload
+	attempt    *attempt // that runs now
 }
 
 // turn is one reload's place in the order.
@@ -62,28 +83,70 @@ var (
 )
 
 // New returns an applier with nothing serving. It continues the numbers of the
-// generations recorded in the state directory.
-func New(o Options) (*Applier, error) {
-	r, err := readRecord(o.StateDir)
-	if err != nil {
-		return nil, err
+// store's generations. Boot it, then Run it.
+func New(o Options) *Applier {
+	if o.Logger == nil {
+		o.Logger = hclog.NewNullLogger()
 	}
-	return &Applier{o: o, slot: make(chan struct{}, 1), old: make(chan struct{}, 2), generation: r.Generation,
-		live: map[string]*instance.Instance{}, draining: map[*instance.Instance]time.Time{}}, nil
+	last, _ := o.Store.Last()
+	return &Applier{o: o, slot: make(chan struct{}, 1), old: make(chan struct{}, 2), loading: make(chan struct{}, 2),
+		changed: make(chan struct{}, 1), generation: last.Generation, live: map[string]Instance{},
+		digests: map[string]int{}, draining: map[Instance]time.Time{}, plans: map[string]*heldPlan{}}
 }
 
-// Reload applies the configuration on disk: all of it or nothing. It returns
-// when the new generation is serving, while the old one drains. progress, which
-// may be nil, is called by one goroutine at a time. When ctx ends before the
-// commit all is undone.
-func (a *Applier) Reload(ctx context.Context, progress func(Progress)) (Result, error) {
+// Reload applies the configuration on disk, or what the request says: all of it
+// or nothing. It returns when the new generation is serving, while the old one
+// drains. progress, which may be nil, is called by one goroutine at a time.
+// When ctx ends before the commit all is undone.
+func (a *Applier) Reload(ctx context.Context, req Request, progress func(Progress)) (Result, error) {
+	r, drained, err := a.turn(ctx, func(ctx context.Context) (Result, *drained) {
+		from, err := a.from(req)
+		if err != nil {
+			return Result{Outcome: RolledBack, Generation: a.Generation(), Message: err.Error()}, nil
+		}
+		return a.transact(ctx, req, from, progress)
+	})
+	if err == nil && req.Wait && drained != nil {
+		select {
+		case <-drained.done:
+			r.Drained = true
+		case <-ctx.Done():
+			r.Message = "old instances still drain"
+		}
+	}
+	return r, err
+}
+
+// from finds the generation to return to, nil for what is on disk.
+func (a *Applier) from(req Request) (*generation.Record, error) {
+	if !req.Return {
+		return nil, nil
+	}
+	to, now := req.To, a.Generation()
+	if to == 0 {
+		for _, r := range a.o.Store.List() {
+			if r.Generation < now {
+				to = r.Generation
+			}
+		}
+		if to == 0 {
+			return nil, fmt.Errorf("there is no generation before %d; host generations lists those that are kept", now)
+		}
+	}
+	r, err := a.o.Store.Get(to)
+	return &r, err
+}
+
+// turn runs f when it is its turn. Whatever runs or waits before its commit
+// makes room.
+func (a *Applier) turn(ctx context.Context, f func(context.Context) (Result, *drained)) (Result, *drained, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	me := &turn{cancel: cancel}
 	a.mu.Lock()
 	if a.closed {
 		a.mu.Unlock()
-		return Result{}, errClosed
+		return Result{}, nil, errClosed
 	}
 	for _, t := range []*turn{a.waiting, a.running} {
 		if t != nil {
@@ -97,20 +160,26 @@ func (a *Applier) Reload(ctx context.Context, progress func(Progress)) (Result, 
 	case a.slot <- struct{}{}:
 	case <-ctx.Done():
 		a.leave(me)
-		return a.undone(ctx, time.Now()), nil
+		return a.undone(ctx, time.Now()), nil, nil
 	}
 	defer func() { <-a.slot }()
+	a.enter(me)
+	defer a.leave(me)
+	r, d := f(ctx)
+	return r, d, nil
+}
+
+// enter makes the owner of a turn the one who runs.
+func (a *Applier) enter(me *turn) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.waiting == me {
 		a.waiting = nil
 	}
 	a.running = me
-	a.mu.Unlock()
-	defer a.leave(me)
-
-	result := a.transact(ctx, progress)
-	a.note(result)
-	return result, nil
+	if a.closed {
+		me.cancel(errClosed)
+	}
 }
 
 // leave gives up a turn.
@@ -135,45 +204,11 @@ func (a *Applier) undone(ctx context.Context, start time.Time) Result {
 	return r
 }
 
-// note keeps how a reload ended, and tells whoever routes the host's events.
-func (a *Applier) note(r Result) {
-	a.mu.Lock()
-	a.last = &observe.Reload{Time: time.Now(), Outcome: string(r.Outcome), Generation: r.Generation,
-		Elapsed: r.Elapsed, Message: r.Message}
-	a.mu.Unlock()
-	event := map[string]any{"outcome": r.Outcome, "generation": r.Generation, "message": r.Message}
-	switch r.Outcome {
-	case Committed:
-		a.o.Router.EmitHost("reload.committed", event)
-	case Invalid, RolledBack:
-		a.o.Router.EmitHost("reload.refused", event)
-	}
-}
-
-// Plan says what Reload would do now, and changes nothing.
-func (a *Applier) Plan(ctx context.Context) (Result, error) {
-	start := time.Now()
-	want, diags := a.o.Load(ctx)
-	r := Result{Outcome: Unchanged, Generation: a.Generation(), Diagnostics: diags}
-	if diags.HasErrors() {
-		r.Outcome = Invalid
-	} else {
-		a.mu.Lock()
-		r.Plan = plan.Make(a.have, want, a.failed())
-		a.mu.Unlock()
-		if !r.Plan.Empty() {
-			r.Outcome = Committed
-		}
-	}
-	r.Elapsed = time.Since(start)
-	return r, nil
-}
-
 // failed lists the instances that ended for good. a.mu is held.
 func (a *Applier) failed() map[string]bool {
 	failed := map[string]bool{}
 	for address, i := range a.live {
-		if i.State() == instance.Failed {
+		if i.State() == failedState {
 			failed[address] = true
 		}
 	}
@@ -187,14 +222,6 @@ func (a *Applier) Generation() uint64 {
 	return a.generation
 }
 
-// Instance returns the instance that serves an address.
-func (a *Applier) Instance(address string) (*instance.Instance, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	i, ok := a.live[address]
-	return i, ok
-}
-
 // Config returns the configuration that is serving, nil before the first.
 func (a *Applier) Config() *config.Config {
 	a.mu.Lock()
@@ -206,27 +233,38 @@ func (a *Applier) Config() *config.Config {
 func (a *Applier) Status(s *observe.Status) {
 	a.mu.Lock()
 	s.Generation, s.LastReload = a.generation, a.last
-	live := slices.Collect(maps.Values(a.live))
-	draining := maps.Clone(a.draining)
+	if a.attempt != nil {
+		s.Reloading = a.attempt.status()
+	}
+	if a.confirm != nil {
+		s.Confirm = &observe.Confirm{Until: a.confirm.Until, Back: a.confirm.Back}
+	}
+	live := make([]Instance, 0, len(a.live))
+	for _, i := range a.live {
+		live = append(live, i)
+	}
+	type leaving struct {
+		Instance
+		until time.Time
+	}
+	draining := make([]leaving, 0, len(a.draining))
+	for i, until := range a.draining {
+		draining = append(draining, leaving{i, until})
+	}
 	a.mu.Unlock()
 	for _, i := range live {
 		s.Instances = append(s.Instances, i.Status())
 	}
-	slices.SortFunc(s.Instances, func(x, y observe.Instance) int { return compareText(x.Address, y.Address) })
-	for i, until := range draining {
+	slices.SortFunc(s.Instances, func(x, y observe.Instance) int { return strings.Compare(x.Address, y.Address) })
+	for _, i := range draining {
 		st := i.Status()
 		s.Draining = append(s.Draining, observe.Draining{Address: st.Address, Generation: st.Generation,
-			Pid: st.Pid, InFlight: st.InFlight, Until: until})
+			Pid: st.Pid, InFlight: st.InFlight, Until: i.until})
 	}
-	slices.SortFunc(s.Draining, func(x, y observe.Draining) int { return compareText(x.Address, y.Address) })
+	slices.SortFunc(s.Draining, func(x, y observe.Draining) int { return strings.Compare(x.Address, y.Address) })
 }
 
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+// warning is something to tell that has no place in a file.
+func warning(summary, detail string) config.Diagnostic {
+	return config.Diagnostic{Severity: schema.Warning, Summary: summary, Detail: detail}
 }

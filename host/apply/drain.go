@@ -2,19 +2,18 @@ package apply
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/pluginhost/host/host/config"
-	"github.com/pluginhost/host/host/instance"
+	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/plan"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
 // leaver is an instance that is not wanted any more.
 type leaver struct {
-	*instance.Instance
+	Instance
 	forget bool // nobody takes over its address
 }
 
@@ -47,9 +46,14 @@ func (p *place) take() *place {
 	return q
 }
 
+// drained is an old generation whose instances leave; done is closed when all
+// have ended.
+type drained struct{ done chan struct{} }
+
 // startDrain drains in the background and takes over p.
-func (a *Applier) startDrain(leaving []*leaver, before *config.Config, p *place) {
-	timeout := before.Host.DrainTimeout
+func (t *transaction) startDrain(leaving []*leaver, p *place) *drained {
+	a := t.a
+	timeout := t.before.Host.DrainTimeout
 	until := time.Now().Add(timeout)
 	a.mu.Lock()
 	for _, l := range leaving {
@@ -57,11 +61,19 @@ func (a *Applier) startDrain(leaving []*leaver, before *config.Config, p *place)
 	}
 	a.mu.Unlock()
 	p = p.take()
+	d := &drained{make(chan struct{})}
 	a.drains.Go(func() {
 		defer p.leave()
-		a.drain(context.Background(), leaving, before, timeout)
+		defer close(d.done)
+		a.drain(context.Background(), leaving, t.before, timeout)
 		a.retain()
+		if t.trail.number != 0 {
+			a.o.Log.Step(t.trail.number, generation.Transition{Phase: "drained", Time: time.Now().UTC()})
+		}
+		a.o.Router.EmitHost("reload.drained", map[string]any{"generation": t.generation})
+		a.arrow("drained")
 	})
+	return d
 }
 
 // drain ends instances, those that send events before those that receive them.
@@ -90,6 +102,9 @@ func (a *Applier) drain(ctx context.Context, leaving []*leaver, before *config.C
 				a.o.Leases.Release(l.Owner())
 				a.mu.Lock()
 				delete(a.draining, l.Instance)
+				if a.digests[l.Digest()]--; a.digests[l.Digest()] <= 0 {
+					delete(a.digests, l.Digest())
+				}
 				a.mu.Unlock()
 			})
 		}
@@ -127,27 +142,29 @@ func (a *Applier) quiet(ctx context.Context, address string, timeout time.Durati
 
 // serves reports whether a later generation brought the address back.
 func (a *Applier) serves(address string) bool {
-	_, ok := a.Instance(address)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.live[address]
 	return ok
 }
 
 // retain says which executables are in use.
 func (a *Applier) retain() {
-	digests := map[string]bool{}
-	a.mu.Lock()
-	for _, i := range a.live {
-		digests[i.Digest()] = true
+	if a.o.Retain == nil {
+		return
 	}
-	for i := range a.draining {
-		digests[i.Digest()] = true
+	a.mu.Lock()
+	digests := make(map[string]bool, len(a.digests))
+	for d := range a.digests {
+		digests[d] = true
 	}
 	a.mu.Unlock()
 	a.o.Retain(digests)
 }
 
-// Shutdown gives up what runs and waits, drains every instance, and returns
-// when all have ended. ctx cuts the drain short.
-func (a *Applier) Shutdown(ctx context.Context) {
+// Shutdown gives up what runs and waits, then is the last transaction: it stops
+// every instance, and returns when all have ended. ctx cuts the drain short.
+func (a *Applier) Shutdown(ctx context.Context, who generation.Who) {
 	a.mu.Lock()
 	a.closed = true
 	for _, t := range []*turn{a.waiting, a.running} {
@@ -155,19 +172,46 @@ func (a *Applier) Shutdown(ctx context.Context) {
 			t.cancel(errClosed)
 		}
 	}
+	plans := a.plans
+	a.plans = map[string]*heldPlan{}
 	a.mu.Unlock()
+	for _, p := range plans {
+		p.release(a)
+	}
 	a.slot <- struct{}{} // whoever runs is undone, or committed, first
 	a.mu.Lock()
 	have := a.have
-	var leaving []*leaver
-	for _, i := range a.live {
-		leaving = append(leaving, &leaver{Instance: i})
-		a.draining[i] = time.Time{}
-	}
 	a.mu.Unlock()
 	if have != nil {
-		slices.SortFunc(leaving, func(x, y *leaver) int { return compareText(x.Address(), y.Address()) })
+		start := time.Now()
+		t := &transaction{a: a, before: have, generation: a.Generation(), trail: a.begin(who)}
+		t.plan = plan.Make(have, nil, nil)
+		t.trail.record.Summary = summary(t.plan)
+		t.enter(Drain, "")
+		var leaving []*leaver
+		a.mu.Lock()
+		for _, s := range t.plan.Steps {
+			leaving = append(leaving, &leaver{Instance: a.live[s.Address]})
+			a.draining[a.live[s.Address]] = start.Add(have.Host.DrainTimeout)
+		}
+		a.mu.Unlock()
 		a.drain(ctx, leaving, have, have.Host.DrainTimeout)
+		t.trail.end(Result{Outcome: Stopped, Generation: t.generation, Elapsed: time.Since(start)})
 	}
 	a.drains.Wait()
+	a.giveUpLoads(ctx)
+}
+
+// giveUpLoads waits for loads that took too long, but not for ever: one that
+// hangs in a file system ends with the process.
+func (a *Applier) giveUpLoads(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.loads.Wait()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }

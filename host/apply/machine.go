@@ -33,6 +33,7 @@ type Instance interface {
 	Prepare(ctx context.Context, leases []rpc.Lease, listeners []string) ([]schema.Diagnostic, error)
 	Commit(ctx context.Context)
 	Abort(ctx context.Context)
+	Pause(ctx context.Context, leases []string)
 	Drain(ctx context.Context, timeout time.Duration)
 	Status() observe.Instance
 }
@@ -40,6 +41,9 @@ type Instance interface {
 // Leases holds sockets and files; *resource.Table is one.
 type Leases interface {
 	Acquire(ctx context.Context, owner string, r resource.Want) (resource.Lease, error)
+	Set(ctx context.Context, owner string, r resource.Want) error
+	Passed(owner string) []string
+	Retire(ctx context.Context, owner string)
 	Release(owner string)
 }
 

@@ -11,52 +11,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/plan"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
 // reserve takes hold of every socket and file that the new instances need, and
-// only of those: what stays is held already.
+// only of those: what stays is held already. What changes in place is only
+// looked at: it serves.
 func (t *transaction) reserve(ctx context.Context) error {
 	limit := t.want.Config.Host.Reserve
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("reserve took longer than %s; host { reserve_timeout } sets that", limit))
 	defer cancel()
-	changes := map[string]bool{} // addresses whose present instance will be gone
-	for _, s := range t.plan.Steps {
-		changes[s.Address] = true
-	}
-	holder := map[string]held{} // among the new ones
-	for _, m := range t.made {
-		m.keys = make([]string, len(m.config.Resources))
-		for n, r := range m.config.Resources {
-			key, err := resource.Key(m.config.Address, want(r))
-			if err != nil {
-				t.diagnose(m.config, r.Attribute, "This cannot be reserved", err.Error())
-				continue
-			}
-			if r.Kind != schema.Listener {
-				continue
-			}
-			m.keys[n] = key
-			other, taken := holder[key]
-			if !taken {
-				t.a.mu.Lock()
-				other, taken = t.a.keys[key]
-				t.a.mu.Unlock()
-				taken = taken && !changes[other.address]
-			}
-			if taken {
-				t.diagnose(m.config, r.Attribute, "Two instances want the same address",
-					fmt.Sprintf("%s is also wanted at %s:%d. Give one of them another address.", r.Value, other.resource.Range.File, other.resource.Range.Line))
-				continue
-			}
-			holder[key] = held{m.config.Address, r}
-		}
-	}
-	if t.diags.HasErrors() {
-		return nil
-	}
 	for _, m := range t.made {
 		for _, r := range m.config.Resources {
 			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), want(r))
@@ -70,10 +37,28 @@ func (t *transaction) reserve(ctx context.Context) error {
 			m.leases = append(m.leases, lease)
 		}
 	}
+	for _, c := range t.updated() {
+		for _, r := range c.Resources {
+			if err := resource.Check(c.Address, want(r)); err != nil {
+				t.diagnose(c, r.Attribute, "This cannot be reserved", err.Error())
+			}
+		}
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// updated returns the wanted configuration of instances that change in place.
+func (t *transaction) updated() []*config.Instance {
+	var all []*config.Instance
+	for _, s := range t.plan.Steps {
+		if s.Op == plan.Update {
+			all = append(all, find(t.want.Config.Instances, s.Address))
+		}
+	}
+	return all
 }
 
 // verify asks every new instance at once.

@@ -2,7 +2,9 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -10,231 +12,263 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/instance"
 	"github.com/pluginhost/host/host/plan"
 	"github.com/pluginhost/host/host/resource"
-	"github.com/pluginhost/host/sdk/schema"
-	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
-// parallel is how many instances are verified or prepared at once.
-const parallel = 32
+const (
+	parallel    = 32               // instances that are verified or prepared at once
+	undoTimeout = 10 * time.Second // of the abort of one instance
+	loadTimeout = 30 * time.Second // before a configuration says otherwise
+)
 
-// undoTimeout bounds the abort of one instance.
-const undoTimeout = 10 * time.Second
+const failedState = instance.Failed
 
 // transaction is one attempt to reach a generation.
 type transaction struct {
 	a          *Applier
-	want       *config.Config
+	want       Loaded
+	before     *config.Config
 	plan       *plan.Plan
 	generation uint64
-	configs    map[string]config.Instance // wanted, by address
+	trail      *attempt            // nil for a plan, which leaves none
+	carried    *generation.Confirm // the probation that this one goes on with
 
 	mu       sync.Mutex
 	progress func(Progress)
 	diags    config.Diagnostics
-	made     map[string]*candidate // by address; those that start or replace
+	made     []*candidate // those that start or replace, in the plan's order
 }
 
 // candidate is an instance that is being built.
 type candidate struct {
-	*instance.Instance
-	config config.Instance
+	Instance
+	config *config.Instance
 	level  int
 	leases []resource.Lease
 }
 
 // transact runs the phases. The caller holds the slot.
-func (a *Applier) transact(ctx context.Context, progress func(Progress)) Result {
+func (a *Applier) transact(ctx context.Context, req Request, from *generation.Record, progress func(Progress)) (r Result, d *drained) {
 	start := time.Now()
-	t := &transaction{a: a, progress: progress, made: map[string]*candidate{}, configs: map[string]config.Instance{}}
+	t := &transaction{a: a, progress: progress, trail: a.begin(req.Who)}
 	end := func(o Outcome, message string) Result {
 		return Result{Outcome: o, Generation: a.Generation(), Plan: t.plan, Diagnostics: t.diags,
 			Elapsed: time.Since(start), Message: message}
 	}
+	defer func() {
+		r.Confirm = a.probation()
+		t.trail.end(r)
+	}()
+	givenUp := func() Result {
+		r := a.undone(ctx, start)
+		r.Plan, r.Diagnostics = t.plan, t.diags
+		return r
+	}
 
-	t.say(Load, "", "reading the configuration")
-	t.want, t.diags = a.o.Load(ctx)
+	if err := t.load(ctx, from); ctx.Err() != nil {
+		return givenUp(), nil
+	} else if err != nil {
+		return end(RolledBack, err.Error()), nil
+	}
 	if t.diags.HasErrors() {
-		return end(Invalid, "the configuration has errors")
+		return end(Invalid, "the configuration has errors"), nil
 	}
-	a.mu.Lock()
-	t.generation = a.generation + 1
-	t.plan = plan.Make(a.have, t.want, a.failed())
-	first := a.have == nil
-	a.mu.Unlock()
-	for _, c := range t.want.Instances {
-		t.configs[c.Address] = c
+	first := t.make()
+	t.trail.record.Summary = summary(t.plan)
+	if req.Plan != nil {
+		if err := a.fits(req.Plan, t); err != nil {
+			return end(RolledBack, err.Error()), nil
+		}
 	}
-	t.say(Plan, "", summary(t.plan))
 	if t.plan.Empty() && !first {
-		a.mu.Lock()
-		a.have = t.want // places in files may have moved
-		a.mu.Unlock()
-		return end(Unchanged, "")
+		a.keep(t)
+		return end(Unchanged, a.returned(req)), nil
 	}
 
+	record := t.record(req, from)
+	resumed := first && a.resumes(&record)
 	place, err := a.room(ctx)
+	var staged *generation.Staged
 	if err == nil {
 		defer place.leave()
-		err = t.build(ctx)
+		staged, err = t.build(ctx, resumed, record)
 	}
 	if err == nil && ctx.Err() == nil {
-		err = a.record(t.generation, t.plan)
+		t.enter(Commit, fmt.Sprintf("generation %d", t.generation))
+		if staged != nil {
+			err = staged.Commit()
+		}
 	}
 	if err != nil || ctx.Err() != nil {
+		t.enter(Undo, "giving back what was reserved and prepared")
 		t.undo()
-		if ctx.Err() != nil {
-			r := a.undone(ctx, start)
-			r.Plan, r.Diagnostics = t.plan, t.diags
-			return r
+		if staged != nil {
+			staged.Drop()
 		}
-		return end(RolledBack, err.Error())
+		if ctx.Err() != nil {
+			return givenUp(), nil
+		}
+		return end(RolledBack, err.Error()), nil
 	}
 	// From here on everything rolls forward, whatever becomes of ctx.
-	t.commit(context.WithoutCancel(ctx), place)
-	return end(Committed, "")
+	a.arrow("recorded")
+	d = t.commit(context.WithoutCancel(ctx), place, record.Confirm)
+	return end(Committed, ""), d
 }
 
-// build reserves, verifies and prepares. It collects diagnostics, and returns
-// an error when the generation cannot be committed.
-func (t *transaction) build(ctx context.Context) error {
-	for _, s := range t.plan.Steps {
-		if s.Op == plan.Start || s.Op == plan.Replace {
-			c := t.configs[s.Address]
-			t.made[s.Address] = &candidate{config: c, level: s.Level,
-				Instance: t.a.o.Instances.New(c, t.generation, t.want.Host.Start)}
+// load reads the configuration. One that takes too long is given up, not
+// waited for: a file system that hangs must not hold every later reload.
+func (t *transaction) load(ctx context.Context, from *generation.Record) error {
+	a := t.a
+	if from == nil {
+		t.enter(Load, "reading the configuration")
+	} else {
+		t.enter(Load, fmt.Sprintf("reading the configuration of generation %d", from.Generation))
+	}
+	limit := loadTimeout
+	if c := a.Config(); c != nil && c.Host.Load > 0 {
+		limit = c.Host.Load
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("load took longer than %s; host { load_timeout } sets that", limit))
+	defer cancel()
+	select {
+	case a.loading <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	type loaded struct {
+		Loaded
+		diags config.Diagnostics
+	}
+	done := make(chan loaded, 1)
+	a.loads.Go(func() {
+		defer func() { <-a.loading }()
+		l, diags := a.o.Load(ctx, from)
+		done <- loaded{l, diags}
+	})
+	select {
+	case l := <-done:
+		t.want, t.diags = l.Loaded, l.diags
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// make compares what serves with what is wanted, and reports whether nothing
+// serves yet.
+func (t *transaction) make() (first bool) {
+	a := t.a
+	a.mu.Lock()
+	t.generation = a.generation + 1
+	t.before = a.have
+	t.plan = plan.Make(a.have, t.want.Config, a.failed())
+	a.mu.Unlock()
+	t.enter(Plan, summary(t.plan))
+	return t.before == nil
+}
+
+// record is what the state directory will say of the generation.
+func (t *transaction) record(req Request, from *generation.Record) generation.Record {
+	a := t.a
+	r := generation.Record{Generation: t.generation, Time: time.Now().UTC(), Who: req.Who, Summary: summary(t.plan),
+		Config: t.want.Source.Fingerprint(), Plugins: map[string]string{}, Vars: t.want.Source.Vars, Secrets: t.want.Source.Secrets}
+	for n := range t.want.Config.Instances {
+		i := &t.want.Config.Instances[n]
+		if r.Plugins[i.Plugin] != i.Digest {
+			r.Plugins[i.Plugin] = i.Digest
 		}
 	}
-	for _, phase := range []struct {
-		name Phase
-		run  func(context.Context) error
-	}{{Reserve, t.reserve}, {Verify, t.verify}, {Prepare, t.prepare}} {
-		if len(t.made) > 0 {
-			t.say(phase.name, "", fmt.Sprintf("%d instances", len(t.made)))
+	if from != nil {
+		r.From = from.Generation
+		r.Disk = a.onDisk()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case req.Return: // this is how a probation ends
+	case a.confirm != nil:
+		// What comes in during a probation is on probation too.
+		c := *a.confirm
+		if req.Confirm > 0 {
+			c.Until = time.Now().Add(req.Confirm).UTC()
+		} else {
+			t.carried = a.confirm
 		}
-		if err := phase.run(ctx); err != nil {
+		r.Confirm = &c
+	case req.Confirm > 0 && t.before != nil:
+		r.Confirm = &generation.Confirm{Until: time.Now().Add(req.Confirm).UTC(), Back: a.generation}
+	}
+	return r
+}
+
+// keep takes over a configuration that differs in nothing that counts: places
+// in files may have moved.
+func (a *Applier) keep(t *transaction) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.have = t.want.Config
+}
+
+// build reserves, verifies and prepares, and meanwhile writes what the commit
+// will make visible. It collects diagnostics, and returns an error when the
+// generation cannot be committed.
+func (t *transaction) build(ctx context.Context, resumed bool, record generation.Record) (*generation.Staged, error) {
+	if resumed {
+		t.generation = record.Generation
+	}
+	t.candidates()
+	type written struct {
+		*generation.Staged
+		err error
+	}
+	var staging chan written
+	if !resumed {
+		staging = make(chan written, 1)
+		go func() {
+			s, err := t.a.o.Store.Stage(record, t.want.Source)
+			staging <- written{s, err}
+		}()
+	}
+	err := t.phases(ctx, Reserve, Verify, Prepare)
+	if staging == nil {
+		return nil, err
+	}
+	w := <-staging // a few small files
+	return w.Staged, errors.Join(err, w.err)
+}
+
+// candidates makes the instances that start or replace.
+func (t *transaction) candidates() {
+	byAddress := t.want.Config.Instances
+	for _, s := range t.plan.Steps {
+		if s.Op == plan.Start || s.Op == plan.Replace {
+			c := find(byAddress, s.Address)
+			t.made = append(t.made, &candidate{config: c, level: s.Level,
+				Instance: t.a.o.Instances.New(*c, t.generation, t.want.Config.Host.Start)})
+		}
+	}
+}
+
+// phases runs some of the phases before the commit.
+func (t *transaction) phases(ctx context.Context, phases ...Phase) error {
+	run := map[Phase]func(context.Context) error{Reserve: t.reserve, Verify: t.verify, Prepare: t.prepare}
+	for _, p := range phases {
+		t.enter(p, fmt.Sprintf("%d instances", len(t.made)))
+		if err := run[p](ctx); err != nil {
 			return err
 		}
 		if t.diags.HasErrors() {
-			return fmt.Errorf("%s refused the configuration", phase.name)
+			return fmt.Errorf("%s refused the configuration", p)
 		}
 	}
 	return nil
-}
-
-// reserve takes hold of every socket and file that the new instances need. What
-// changes in place is only looked at: it serves.
-func (t *transaction) reserve(ctx context.Context) error {
-	for _, m := range t.made {
-		for _, r := range m.config.Resources {
-			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), want(r))
-			if err != nil {
-				t.diagnose(m.config, r.Attribute, "This cannot be reserved", err.Error())
-				continue
-			}
-			m.leases = append(m.leases, lease)
-		}
-	}
-	for _, s := range t.plan.Steps {
-		if s.Op != plan.Update {
-			continue
-		}
-		c := t.configs[s.Address]
-		for _, r := range c.Resources {
-			if err := resource.Check(c.Address, want(r)); err != nil {
-				t.diagnose(c, r.Attribute, "This cannot be reserved", err.Error())
-			}
-		}
-	}
-	return ctx.Err()
-}
-
-// verify asks every new instance at once.
-func (t *transaction) verify(ctx context.Context) error {
-	limit := t.want.Host.Start + t.want.Host.Verify
-	return t.each(ctx, t.candidates(-1), limit, func(ctx context.Context, m *candidate) error {
-		diags, err := m.Verify(ctx, func(p rpc.Progress) {
-			t.tell(Progress{Phase: Verify, Address: m.Address(), Message: p.Message, Percent: p.Percent})
-		})
-		t.pluginSays(m.config, diags)
-		if err == nil {
-			t.tell(Progress{Phase: Verify, Address: m.Address(), Message: "verified", Done: true})
-		}
-		return err
-	})
-}
-
-// prepare builds the new instances, level by level.
-func (t *transaction) prepare(ctx context.Context) error {
-	for level := 0; ; level++ {
-		made := t.candidates(level)
-		if len(made) == 0 && level > t.top() {
-			return nil
-		}
-		err := t.each(ctx, made, t.want.Host.Prepare, func(ctx context.Context, m *candidate) error {
-			var leases []rpc.Lease
-			var listeners []string
-			for n, l := range m.leases {
-				r := m.config.Resources[n]
-				leases = append(leases, rpc.Lease{ID: l.ID, Attribute: r.Attribute})
-				if r.Kind == schema.Listener {
-					listeners = append(listeners, l.Address)
-				}
-			}
-			diags, err := m.Prepare(ctx, leases, listeners)
-			t.pluginSays(m.config, diags)
-			if err == nil {
-				t.tell(Progress{Phase: Prepare, Address: m.Address(), Message: "prepared", Done: true})
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-}
-
-// each runs f for instances in parallel, each with a deadline. An error becomes
-// a diagnostic of the instance, so that all are heard of.
-func (t *transaction) each(ctx context.Context, made []*candidate, limit time.Duration, f func(context.Context, *candidate) error) error {
-	var g errgroup.Group
-	g.SetLimit(parallel)
-	for _, m := range made {
-		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, limit)
-			defer cancel()
-			if err := f(ctx, m); err != nil {
-				t.diagnose(m.config, "", fmt.Sprintf("%s cannot be started", m.Address()), err.Error())
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // f's errors are diagnostics
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-// candidates returns those of a level, or all for -1.
-func (t *transaction) candidates(level int) []*candidate {
-	var made []*candidate
-	for _, s := range t.plan.Steps {
-		if m := t.made[s.Address]; m != nil && (level < 0 || m.level == level) {
-			made = append(made, m)
-		}
-	}
-	return made
-}
-
-func (t *transaction) top() int {
-	top := 0
-	for _, m := range t.made {
-		top = max(top, m.level)
-	}
-	return top
 }
 
 // undo gives back everything that was taken.
@@ -254,55 +288,83 @@ func (t *transaction) undo() {
 }
 
 // commit flips the routes, opens the gates and begins the drain of what is not
-// wanted any more, which takes over the place. It cannot fail.
-func (t *transaction) commit(ctx context.Context, p *place) {
+// wanted any more, which takes over the place. It cannot fail: where an
+// instance does not keep its deadline, its process is started anew.
+func (t *transaction) commit(ctx context.Context, p *place, confirm *generation.Confirm) *drained {
 	a := t.a
-	a.mu.Lock()
-	before := a.have
-	live := make(map[string]*instance.Instance, len(t.configs))
+	made := map[string]*candidate{}
+	for _, m := range t.made {
+		made[m.Address()] = m
+	}
 	var leaving []*leaver
-	serving := map[string]config.Instance{} // whose sockets change, by owner
+	serving := map[string]*config.Instance{} // whose sockets change, by owner
+	a.mu.Lock()
 	for _, s := range t.plan.Steps {
 		old := a.live[s.Address]
-		switch s.Op {
-		case plan.Keep, plan.Update:
-			old.Update(t.configs[s.Address].Process.Restart)
-			live[s.Address] = old
-			if s.Op == plan.Update {
-				serving[old.Owner()] = t.configs[s.Address]
-			}
-		case plan.Start, plan.Replace:
-			m := t.made[s.Address]
-			live[s.Address] = m.Instance
-			serving[m.Owner()] = m.config
-		}
 		if s.Op == plan.Replace || s.Op == plan.Stop {
 			leaving = append(leaving, &leaver{Instance: old, forget: s.Op == plan.Stop})
+			delete(a.live, s.Address)
+		}
+		if s.Op == plan.Update {
+			c := find(t.want.Config.Instances, s.Address)
+			old.Update(c.Process.Restart)
+			serving[old.Owner()] = c
 		}
 	}
-	a.have, a.live, a.generation = t.want, live, t.generation
+	for address, m := range made {
+		a.live[address] = m.Instance
+		a.digests[m.Digest()]++
+		serving[m.Owner()] = m.config
+	}
+	confirmed := t.carried != nil && a.confirm != t.carried // meanwhile
+	if confirmed {
+		confirm = nil
+	}
+	a.have, a.generation, a.confirm = t.want.Config, t.generation, confirm
+	plans := a.plans
+	a.plans = map[string]*heldPlan{}
 	a.mu.Unlock()
+	a.wake()
 
-	t.say(Commit, "", fmt.Sprintf("generation %d", t.generation))
-	a.o.Router.Swap(t.want.Routes)
+	if len(t.plan.Routes) > 0 || t.before == nil {
+		a.o.Router.Swap(t.want.Config.Routes)
+	}
+	a.arrow("routes")
 	t.serve(ctx, serving, leaving)
 	for level := 0; level <= t.top(); level++ {
-		_ = t.each(ctx, t.candidates(level), t.want.Host.Prepare, func(ctx context.Context, m *candidate) error {
+		_ = t.each(ctx, t.level(level), t.want.Config.Host.Commit, func(ctx context.Context, m *candidate) error {
 			m.Commit(ctx)
 			return nil
 		})
 	}
-	a.retain()
-	if len(leaving) > 0 {
-		t.say(Drain, "", fmt.Sprintf("%d instances, in the background", len(leaving)))
-		a.startDrain(leaving, before, p)
+	a.arrow("gates")
+	for _, p := range plans { // they started from a generation that has passed
+		p.release(a)
 	}
+	if confirmed {
+		if err := a.o.Store.Confirmed(); err != nil {
+			a.o.Logger.Error("the confirmation cannot be recorded", "error", err)
+		}
+	}
+	var back uint64
+	if confirm != nil {
+		back = confirm.Back
+	}
+	if err := a.o.Store.Prune(back); err != nil {
+		a.o.Logger.Warn("an old generation cannot be removed", "error", err)
+	}
+	a.retain()
+	if len(leaving) == 0 {
+		return nil
+	}
+	t.enter(Drain, fmt.Sprintf("%d instances, in the background", len(leaving)))
+	return t.startDrain(leaving, p)
 }
 
 // serve makes the sockets of the new generation serve, and has the old one stop
 // reading from those where two readers would take from each other. The
 // connections that come before somebody accepts them wait in the socket.
-func (t *transaction) serve(ctx context.Context, serving map[string]config.Instance, leaving []*leaver) {
+func (t *transaction) serve(ctx context.Context, serving map[string]*config.Instance, leaving []*leaver) {
 	for owner, c := range serving {
 		for _, r := range c.Resources {
 			if err := t.a.o.Leases.Set(ctx, owner, want(r)); err != nil {
@@ -319,9 +381,12 @@ func (t *transaction) serve(ctx context.Context, serving map[string]config.Insta
 	pauses.Wait()
 }
 
-// say reports a step of the transaction itself.
-func (t *transaction) say(p Phase, address, message string) {
-	t.tell(Progress{Phase: p, Address: address, Message: message})
+// enter begins a phase.
+func (t *transaction) enter(p Phase, message string) {
+	if t.trail != nil {
+		t.trail.enter(p, t.generation)
+	}
+	t.tell(Progress{Phase: p, Message: message})
 }
 
 func (t *transaction) tell(p Progress) {
@@ -333,51 +398,22 @@ func (t *transaction) tell(p Progress) {
 	}
 }
 
-// pluginSays adds a plugin's diagnostics, with the place of the attribute.
-func (t *transaction) pluginSays(c config.Instance, diags []schema.Diagnostic) {
-	for _, d := range diags {
-		t.add(config.Diagnostic{Severity: d.Severity, Summary: d.Summary, Detail: d.Detail,
-			Address: c.Address, Range: placeOf(c, d.Attribute)})
-	}
-}
-
-func (t *transaction) diagnose(c config.Instance, attribute, summary, detail string) {
-	t.add(config.Diagnostic{Severity: schema.Error, Summary: summary, Detail: detail,
-		Address: c.Address, Range: placeOf(c, attribute)})
-}
-
-func (t *transaction) add(d config.Diagnostic) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.diags = append(t.diags, d)
-}
-
-// placeOf finds the range of an attribute: of the resource, of its top-level
-// attribute, or of the whole instance.
-func placeOf(c config.Instance, attribute string) config.Range {
-	for _, r := range c.Resources {
-		if r.Attribute == attribute && attribute != "" {
-			return r.Range
-		}
-	}
-	top, _, _ := strings.Cut(attribute, ".")
-	top, _, _ = strings.Cut(top, "[")
-	if r, ok := c.Attrs[top]; ok {
-		return r
-	}
-	return c.Range
-}
-
 // summary counts the steps of a plan.
 func summary(p *plan.Plan) string {
 	n := map[plan.Op]int{}
 	for _, s := range p.Steps {
 		n[s.Op]++
 	}
-	return fmt.Sprintf("%d to start, %d to replace, %d to update, %d to stop, %d kept, %d routes changed",
-		n[plan.Start], n[plan.Replace], n[plan.Update], n[plan.Stop], n[plan.Keep], len(p.Routes))
+	var parts []string
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{n[plan.Start], "to start"}, {n[plan.Replace], "to replace"}, {n[plan.Update], "to update"}, {n[plan.Stop], "to stop"}, {len(p.Routes), "routes changed"}} {
+		if x.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return strings.Join(append(parts, fmt.Sprintf("%d kept", p.Kept)), ", ")
 }
 
-func want(r config.Resource) resource.Want {
-	return resource.Want{Attribute: r.Attribute, Kind: r.Kind, Value: r.Value, Access: r.Access}
-}
+func samePlugins(a, b map[string]string) bool { return maps.Equal(a, b) }

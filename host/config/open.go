@@ -80,6 +80,16 @@ func (f *Files) Texts() []Text {
 // Given returns the variables whose values came as text, by name.
 func (f *Files) Given() map[string]Given { return f.given }
 
+// Defaults returns the host block of a configuration that cannot be read: the
+// defaults, and what the source says.
+func Defaults(src Source) Host {
+	f := &Files{src: src, host: hostDefaults}
+	f.dir, _ = filepath.Abs(src.Dir)
+	f.host.PluginDir = f.override(f.host.PluginDir, src.PluginDir)
+	f.host.StateDir = f.override(f.host.StateDir, src.StateDir)
+	return f.host
+}
+
 // Dir returns the absolute path of the configuration directory.
 func (f *Files) Dir() string { return f.dir }
 

@@ -38,11 +38,15 @@ func (f *fake) Replay(_ context.Context, r ReplayRequest) ([]observe.Replayed, e
 	return f.replay(r)
 }
 
-func (f *fake) Status(context.Context) (observe.Status, error)            { return f.status, nil }
-func (f *fake) Plugins(context.Context) ([]catalog.Entry, error)          { return f.plugins, nil }
-func (f *fake) Plan(context.Context) (apply.Result, error)                { return apply.Result{}, nil }
+func (f *fake) Status(context.Context) (observe.Status, error)   { return f.status, nil }
+func (f *fake) Plugins(context.Context) ([]catalog.Entry, error) { return f.plugins, nil }
+func (f *fake) Plan(context.Context, time.Duration, func(apply.Progress)) (apply.Result, error) {
+	return apply.Result{}, nil
+}
+func (f *fake) Confirm(context.Context) (uint64, error)                   { return 0, nil }
+func (f *fake) Generations(context.Context) (Generations, error)          { return Generations{}, nil }
 func (f *fake) Emit(c context.Context, e EmitRequest) (EmitResult, error) { return f.emit(c, e) }
-func (f *fake) Reload(c context.Context, p func(apply.Progress)) (apply.Result, error) {
+func (f *fake) Reload(c context.Context, _ apply.Request, p func(apply.Progress)) (apply.Result, error) {
 	return f.reload(c, p)
 }
 func (f *fake) Tail(c context.Context, n int, match func(*observe.Entry) bool, to func(observe.Entry) error) error {

@@ -149,7 +149,7 @@ func (l *checked) Accept() (net.Conn, error) {
 		}
 		cred, err := peer(c)
 		if err == nil && allowed(cred) {
-			return c, nil
+			return &known{c, cred.Uid}, nil
 		}
 		if err != nil {
 			l.server.log.Warn("a connection of nobody known was refused", "error", err)

@@ -183,7 +183,7 @@ func TestSlowReadersHoldNobody(t *testing.T) {
 	if s, err := dial(t, path).Status(t.Context()); err != nil || s.Generation != 1 {
 		t.Errorf("beside it: %+v, %v", s, err)
 	}
-	r, err := dial(t, path).Reload(t.Context(), func(apply.Progress) {})
+	r, err := dial(t, path).Reload(t.Context(), apply.Request{}, func(apply.Progress) {})
 	if err != nil || r.Generation != 2 {
 		t.Errorf("a reload with a lot of progress: %+v, %v", r, err)
 	}
@@ -213,7 +213,7 @@ func TestCancelledCalls(t *testing.T) {
 	})
 	c := dial(t, path)
 	for what, call := range map[string]func(context.Context) error{
-		"reload": func(ctx context.Context) error { _, err := c.Reload(ctx, nil); return err },
+		"reload": func(ctx context.Context) error { _, err := c.Reload(ctx, apply.Request{}, nil); return err },
 		"emit":   func(ctx context.Context) error { _, err := c.Emit(ctx, EmitRequest{Type: "a"}); return err },
 		"tail": func(ctx context.Context) error {
 			return c.Tail(ctx, 0, true, Filter{}, func(observe.Entry) error { return nil })

@@ -43,6 +43,8 @@ type Status struct {
 	Dead       int         `json:"dead"`    // dead deliveries that are kept
 	Draining   []Draining  `json:"draining"`
 	LastReload *Reload     `json:"last_reload,omitempty"`
+	Reloading  *Reloading  `json:"reloading,omitempty"` // that runs now
+	Confirm    *Confirm    `json:"confirm,omitempty"`   // that the generation waits for
 }
 
 // Instance is the state of one configured plugin.
@@ -162,4 +164,21 @@ type Reload struct {
 	Generation uint64        `json:"generation"`
 	Elapsed    time.Duration `json:"elapsed_ns"`
 	Message    string        `json:"message,omitempty"`
+	Command    string        `json:"command,omitempty"` // who asked for it
+	User       string        `json:"user,omitempty"`
+}
+
+// Reloading is a reload that has not ended.
+type Reloading struct {
+	Phase   string    `json:"phase"`
+	Since   time.Time `json:"since"` // the phase began
+	Started time.Time `json:"started"`
+	Command string    `json:"command"`
+}
+
+// Confirm says until when a generation must be confirmed, and where the daemon
+// returns otherwise.
+type Confirm struct {
+	Until time.Time `json:"until"`
+	Back  uint64    `json:"back"`
 }

@@ -79,8 +79,10 @@ type StatusResponse struct {
 	Events        *Counts                `protobuf:"bytes,12,opt,name=events,proto3" json:"events,omitempty"`
 	Draining      []*Draining            `protobuf:"bytes,13,rep,name=draining,proto3" json:"draining,omitempty"`
 	LastReload    *LastReload            `protobuf:"bytes,14,opt,name=last_reload,json=lastReload,proto3" json:"last_reload,omitempty"`
-	Reloading     *Reloading             `protobuf:"bytes,15,opt,name=reloading,proto3" json:"reloading,omitempty"`
-	Confirm       *Confirm               `protobuf:"bytes,16,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	Reasons       []*Reason              `protobuf:"bytes,15,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Dead          int64                  `protobuf:"varint,16,opt,name=dead,proto3" json:"dead,omitempty"`
+	Reloading     *Reloading             `protobuf:"bytes,17,opt,name=reloading,proto3" json:"reloading,omitempty"`
+	Confirm       *Confirm               `protobuf:"bytes,18,opt,name=confirm,proto3" json:"confirm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -213,6 +215,20 @@ func (x *StatusResponse) GetLastReload() *LastReload {
 	return nil
 }
 
+func (x *StatusResponse) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetDead() int64 {
+	if x != nil {
+		return x.Dead
+	}
+	return 0
+}
+
 func (x *StatusResponse) GetReloading() *Reloading {
 	if x != nil {
 		return x.Reloading
@@ -243,6 +259,8 @@ type Instance struct {
 	InFlight      int64                  `protobuf:"varint,12,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
 	Stderr        []string               `protobuf:"bytes,13,rep,name=stderr,proto3" json:"stderr,omitempty"`
 	Listeners     []string               `protobuf:"bytes,14,rep,name=listeners,proto3" json:"listeners,omitempty"`
+	Waits         string                 `protobuf:"bytes,15,opt,name=waits,proto3" json:"waits,omitempty"`
+	Refused       uint64                 `protobuf:"varint,16,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -375,6 +393,20 @@ func (x *Instance) GetListeners() []string {
 	return nil
 }
 
+func (x *Instance) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Instance) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
 type Subsystem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -445,6 +477,7 @@ type Counts struct {
 	Dropped       uint64                 `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	Retries       uint64                 `protobuf:"varint,7,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,8,opt,name=late,proto3" json:"late,omitempty"`
+	Replayed      uint64                 `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -535,6 +568,74 @@ func (x *Counts) GetLate() uint64 {
 	return 0
 }
 
+func (x *Counts) GetReplayed() uint64 {
+	if x != nil {
+		return x.Replayed
+	}
+	return 0
+}
+
+// Reason says how many ended without success for one reason.
+type Reason struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ending        string                 `protobuf:"bytes,1,opt,name=ending,proto3" json:"ending,omitempty"` // rejected, dead, dropped
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Count         uint64                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reason) Reset() {
+	*x = Reason{}
+	mi := &file_control_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reason) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reason) ProtoMessage() {}
+
+func (x *Reason) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reason.ProtoReflect.Descriptor instead.
+func (*Reason) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Reason) GetEnding() string {
+	if x != nil {
+		return x.Ending
+	}
+	return ""
+}
+
+func (x *Reason) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Reason) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 type Route struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -550,13 +651,17 @@ type Route struct {
 	Dropped       uint64                 `protobuf:"varint,11,opt,name=dropped,proto3" json:"dropped,omitempty"`
 	Retries       uint64                 `protobuf:"varint,12,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,13,opt,name=late,proto3" json:"late,omitempty"`
+	Replayed      uint64                 `protobuf:"varint,14,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Detached      int64                  `protobuf:"varint,15,opt,name=detached,proto3" json:"detached,omitempty"`
+	Waits         string                 `protobuf:"bytes,16,opt,name=waits,proto3" json:"waits,omitempty"`
+	Reasons       []*Reason              `protobuf:"bytes,17,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Route) Reset() {
 	*x = Route{}
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -568,7 +673,7 @@ func (x *Route) String() string {
 func (*Route) ProtoMessage() {}
 
 func (x *Route) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[5]
+	mi := &file_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -581,7 +686,7 @@ func (x *Route) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Route.ProtoReflect.Descriptor instead.
 func (*Route) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{5}
+	return file_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Route) GetName() string {
@@ -675,6 +780,34 @@ func (x *Route) GetLate() uint64 {
 	return 0
 }
 
+func (x *Route) GetReplayed() uint64 {
+	if x != nil {
+		return x.Replayed
+	}
+	return 0
+}
+
+func (x *Route) GetDetached() int64 {
+	if x != nil {
+		return x.Detached
+	}
+	return 0
+}
+
+func (x *Route) GetWaits() string {
+	if x != nil {
+		return x.Waits
+	}
+	return ""
+}
+
+func (x *Route) GetReasons() []*Reason {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 type Draining struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -688,7 +821,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +833,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[6]
+	mi := &file_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +846,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{6}
+	return file_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Draining) GetAddress() string {
@@ -766,7 +899,7 @@ type LastReload struct {
 
 func (x *LastReload) Reset() {
 	*x = LastReload{}
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +911,7 @@ func (x *LastReload) String() string {
 func (*LastReload) ProtoMessage() {}
 
 func (x *LastReload) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[7]
+	mi := &file_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +924,7 @@ func (x *LastReload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LastReload.ProtoReflect.Descriptor instead.
 func (*LastReload) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{7}
+	return file_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LastReload) GetTime() *timestamppb.Timestamp {
@@ -855,7 +988,7 @@ type Reloading struct {
 
 func (x *Reloading) Reset() {
 	*x = Reloading{}
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1000,7 @@ func (x *Reloading) String() string {
 func (*Reloading) ProtoMessage() {}
 
 func (x *Reloading) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[8]
+	mi := &file_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1013,7 @@ func (x *Reloading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reloading.ProtoReflect.Descriptor instead.
 func (*Reloading) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{8}
+	return file_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Reloading) GetPhase() string {
@@ -919,7 +1052,7 @@ type PluginsRequest struct {
 
 func (x *PluginsRequest) Reset() {
 	*x = PluginsRequest{}
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1064,7 @@ func (x *PluginsRequest) String() string {
 func (*PluginsRequest) ProtoMessage() {}
 
 func (x *PluginsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[9]
+	mi := &file_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1077,7 @@ func (x *PluginsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginsRequest.ProtoReflect.Descriptor instead.
 func (*PluginsRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{9}
+	return file_control_proto_rawDescGZIP(), []int{10}
 }
 
 type PluginsResponse struct {
@@ -956,7 +1089,7 @@ type PluginsResponse struct {
 
 func (x *PluginsResponse) Reset() {
 	*x = PluginsResponse{}
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1101,7 @@ func (x *PluginsResponse) String() string {
 func (*PluginsResponse) ProtoMessage() {}
 
 func (x *PluginsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[10]
+	mi := &file_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1114,7 @@ func (x *PluginsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginsResponse.ProtoReflect.Descriptor instead.
 func (*PluginsResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{10}
+	return file_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PluginsResponse) GetPlugins() []*Plugin {
@@ -1006,7 +1139,7 @@ type Plugin struct {
 
 func (x *Plugin) Reset() {
 	*x = Plugin{}
-	mi := &file_control_proto_msgTypes[11]
+	mi := &file_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1151,7 @@ func (x *Plugin) String() string {
 func (*Plugin) ProtoMessage() {}
 
 func (x *Plugin) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[11]
+	mi := &file_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1164,7 @@ func (x *Plugin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plugin.ProtoReflect.Descriptor instead.
 func (*Plugin) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{11}
+	return file_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Plugin) GetName() string {
@@ -1098,7 +1231,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1243,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[12]
+	mi := &file_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1256,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{12}
+	return file_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Manifest) GetName() string {
@@ -1186,7 +1319,7 @@ type EventType struct {
 
 func (x *EventType) Reset() {
 	*x = EventType{}
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1331,7 @@ func (x *EventType) String() string {
 func (*EventType) ProtoMessage() {}
 
 func (x *EventType) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[13]
+	mi := &file_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1344,7 @@ func (x *EventType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventType.ProtoReflect.Descriptor instead.
 func (*EventType) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{13}
+	return file_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EventType) GetName() string {
@@ -1247,7 +1380,7 @@ type ActionType struct {
 
 func (x *ActionType) Reset() {
 	*x = ActionType{}
-	mi := &file_control_proto_msgTypes[14]
+	mi := &file_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1392,7 @@ func (x *ActionType) String() string {
 func (*ActionType) ProtoMessage() {}
 
 func (x *ActionType) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[14]
+	mi := &file_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1405,7 @@ func (x *ActionType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionType.ProtoReflect.Descriptor instead.
 func (*ActionType) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{14}
+	return file_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ActionType) GetName() string {
@@ -1314,7 +1447,7 @@ type Type struct {
 
 func (x *Type) Reset() {
 	*x = Type{}
-	mi := &file_control_proto_msgTypes[15]
+	mi := &file_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1459,7 @@ func (x *Type) String() string {
 func (*Type) ProtoMessage() {}
 
 func (x *Type) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[15]
+	mi := &file_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1472,7 @@ func (x *Type) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Type.ProtoReflect.Descriptor instead.
 func (*Type) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{15}
+	return file_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Type) GetKind() string {
@@ -1378,7 +1511,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_control_proto_msgTypes[16]
+	mi := &file_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1390,7 +1523,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[16]
+	mi := &file_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1403,7 +1536,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{16}
+	return file_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Field) GetName() string {
@@ -1464,7 +1597,7 @@ type PlanRequest struct {
 
 func (x *PlanRequest) Reset() {
 	*x = PlanRequest{}
-	mi := &file_control_proto_msgTypes[17]
+	mi := &file_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1609,7 @@ func (x *PlanRequest) String() string {
 func (*PlanRequest) ProtoMessage() {}
 
 func (x *PlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[17]
+	mi := &file_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1622,7 @@ func (x *PlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
 func (*PlanRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{17}
+	return file_control_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PlanRequest) GetHoldNs() int64 {
@@ -1512,7 +1645,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_control_proto_msgTypes[18]
+	mi := &file_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1657,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[18]
+	mi := &file_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1670,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{18}
+	return file_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReloadRequest) GetReturn() bool {
@@ -1587,7 +1720,7 @@ type Held struct {
 
 func (x *Held) Reset() {
 	*x = Held{}
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1732,7 @@ func (x *Held) String() string {
 func (*Held) ProtoMessage() {}
 
 func (x *Held) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[19]
+	mi := &file_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1745,7 @@ func (x *Held) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Held.ProtoReflect.Descriptor instead.
 func (*Held) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{19}
+	return file_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Held) GetId() string {
@@ -1653,7 +1786,7 @@ type Confirm struct {
 
 func (x *Confirm) Reset() {
 	*x = Confirm{}
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1798,7 @@ func (x *Confirm) String() string {
 func (*Confirm) ProtoMessage() {}
 
 func (x *Confirm) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[20]
+	mi := &file_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1811,7 @@ func (x *Confirm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Confirm.ProtoReflect.Descriptor instead.
 func (*Confirm) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{20}
+	return file_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Confirm) GetUntil() *timestamppb.Timestamp {
@@ -1703,7 +1836,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_control_proto_msgTypes[21]
+	mi := &file_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1848,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[21]
+	mi := &file_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1861,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{21}
+	return file_control_proto_rawDescGZIP(), []int{22}
 }
 
 type ConfirmResponse struct {
@@ -1740,7 +1873,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_control_proto_msgTypes[22]
+	mi := &file_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1885,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[22]
+	mi := &file_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1898,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{22}
+	return file_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ConfirmResponse) GetGeneration() uint64 {
@@ -1783,7 +1916,7 @@ type GenerationsRequest struct {
 
 func (x *GenerationsRequest) Reset() {
 	*x = GenerationsRequest{}
-	mi := &file_control_proto_msgTypes[23]
+	mi := &file_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +1928,7 @@ func (x *GenerationsRequest) String() string {
 func (*GenerationsRequest) ProtoMessage() {}
 
 func (x *GenerationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[23]
+	mi := &file_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,20 +1941,20 @@ func (x *GenerationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationsRequest.ProtoReflect.Descriptor instead.
 func (*GenerationsRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{23}
+	return file_control_proto_rawDescGZIP(), []int{24}
 }
 
 type GenerationsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kept          []*Kept                `protobuf:"bytes,1,rep,name=kept,proto3" json:"kept,omitempty"`         // oldest first
-	Attempts      []*Attempt             `protobuf:"bytes,2,rep,name=attempts,proto3" json:"attempts,omitempty"` // oldest first
+	Attempts      []*Try                 `protobuf:"bytes,2,rep,name=attempts,proto3" json:"attempts,omitempty"` // oldest first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerationsResponse) Reset() {
 	*x = GenerationsResponse{}
-	mi := &file_control_proto_msgTypes[24]
+	mi := &file_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +1966,7 @@ func (x *GenerationsResponse) String() string {
 func (*GenerationsResponse) ProtoMessage() {}
 
 func (x *GenerationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[24]
+	mi := &file_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +1979,7 @@ func (x *GenerationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationsResponse.ProtoReflect.Descriptor instead.
 func (*GenerationsResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{24}
+	return file_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GenerationsResponse) GetKept() []*Kept {
@@ -1856,7 +1989,7 @@ func (x *GenerationsResponse) GetKept() []*Kept {
 	return nil
 }
 
-func (x *GenerationsResponse) GetAttempts() []*Attempt {
+func (x *GenerationsResponse) GetAttempts() []*Try {
 	if x != nil {
 		return x.Attempts
 	}
@@ -1874,7 +2007,7 @@ type Who struct {
 
 func (x *Who) Reset() {
 	*x = Who{}
-	mi := &file_control_proto_msgTypes[25]
+	mi := &file_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2019,7 @@ func (x *Who) String() string {
 func (*Who) ProtoMessage() {}
 
 func (x *Who) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[25]
+	mi := &file_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2032,7 @@ func (x *Who) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Who.ProtoReflect.Descriptor instead.
 func (*Who) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{25}
+	return file_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Who) GetCommand() string {
@@ -1938,7 +2071,7 @@ type Kept struct {
 
 func (x *Kept) Reset() {
 	*x = Kept{}
-	mi := &file_control_proto_msgTypes[26]
+	mi := &file_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2083,7 @@ func (x *Kept) String() string {
 func (*Kept) ProtoMessage() {}
 
 func (x *Kept) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[26]
+	mi := &file_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2096,7 @@ func (x *Kept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Kept.ProtoReflect.Descriptor instead.
 func (*Kept) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{26}
+	return file_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Kept) GetGeneration() uint64 {
@@ -2015,7 +2148,7 @@ func (x *Kept) GetConfirm() *Confirm {
 	return nil
 }
 
-type Attempt struct {
+type Try struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
 	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -2030,21 +2163,21 @@ type Attempt struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Attempt) Reset() {
-	*x = Attempt{}
-	mi := &file_control_proto_msgTypes[27]
+func (x *Try) Reset() {
+	*x = Try{}
+	mi := &file_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Attempt) String() string {
+func (x *Try) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Attempt) ProtoMessage() {}
+func (*Try) ProtoMessage() {}
 
-func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[27]
+func (x *Try) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2055,68 +2188,68 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
-func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{27}
+// Deprecated: Use Try.ProtoReflect.Descriptor instead.
+func (*Try) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{28}
 }
 
-func (x *Attempt) GetNumber() uint64 {
+func (x *Try) GetNumber() uint64 {
 	if x != nil {
 		return x.Number
 	}
 	return 0
 }
 
-func (x *Attempt) GetGeneration() uint64 {
+func (x *Try) GetGeneration() uint64 {
 	if x != nil {
 		return x.Generation
 	}
 	return 0
 }
 
-func (x *Attempt) GetWho() *Who {
+func (x *Try) GetWho() *Who {
 	if x != nil {
 		return x.Who
 	}
 	return nil
 }
 
-func (x *Attempt) GetStarted() *timestamppb.Timestamp {
+func (x *Try) GetStarted() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Started
 	}
 	return nil
 }
 
-func (x *Attempt) GetEnded() *timestamppb.Timestamp {
+func (x *Try) GetEnded() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Ended
 	}
 	return nil
 }
 
-func (x *Attempt) GetOutcome() string {
+func (x *Try) GetOutcome() string {
 	if x != nil {
 		return x.Outcome
 	}
 	return ""
 }
 
-func (x *Attempt) GetSummary() string {
+func (x *Try) GetSummary() string {
 	if x != nil {
 		return x.Summary
 	}
 	return ""
 }
 
-func (x *Attempt) GetMessage() string {
+func (x *Try) GetMessage() string {
 	if x != nil {
 		return x.Message
 	}
 	return ""
 }
 
-func (x *Attempt) GetSteps() []*Transition {
+func (x *Try) GetSteps() []*Transition {
 	if x != nil {
 		return x.Steps
 	}
@@ -2133,7 +2266,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_control_proto_msgTypes[28]
+	mi := &file_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2278,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[28]
+	mi := &file_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2291,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{28}
+	return file_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Transition) GetPhase() string {
@@ -2185,7 +2318,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_control_proto_msgTypes[29]
+	mi := &file_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2330,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[29]
+	mi := &file_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2343,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{29}
+	return file_control_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ReloadResponse) GetProgress() *Progress {
@@ -2241,7 +2374,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_control_proto_msgTypes[30]
+	mi := &file_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2386,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[30]
+	mi := &file_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2399,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{30}
+	return file_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Progress) GetTime() *timestamppb.Timestamp {
@@ -2328,7 +2461,7 @@ type ReloadResult struct {
 
 func (x *ReloadResult) Reset() {
 	*x = ReloadResult{}
-	mi := &file_control_proto_msgTypes[31]
+	mi := &file_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2340,7 +2473,7 @@ func (x *ReloadResult) String() string {
 func (*ReloadResult) ProtoMessage() {}
 
 func (x *ReloadResult) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[31]
+	mi := &file_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2353,7 +2486,7 @@ func (x *ReloadResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResult.ProtoReflect.Descriptor instead.
 func (*ReloadResult) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{31}
+	return file_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReloadResult) GetOutcome() string {
@@ -2430,7 +2563,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_control_proto_msgTypes[32]
+	mi := &file_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2442,7 +2575,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[32]
+	mi := &file_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2455,7 +2588,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{32}
+	return file_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Plan) GetSteps() []*Step {
@@ -2489,7 +2622,7 @@ type Drains struct {
 
 func (x *Drains) Reset() {
 	*x = Drains{}
-	mi := &file_control_proto_msgTypes[33]
+	mi := &file_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2501,7 +2634,7 @@ func (x *Drains) String() string {
 func (*Drains) ProtoMessage() {}
 
 func (x *Drains) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[33]
+	mi := &file_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2514,7 +2647,7 @@ func (x *Drains) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drains.ProtoReflect.Descriptor instead.
 func (*Drains) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{33}
+	return file_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Drains) GetDeliveries() int64 {
@@ -2545,7 +2678,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_control_proto_msgTypes[34]
+	mi := &file_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2690,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[34]
+	mi := &file_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2703,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{34}
+	return file_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Step) GetOp() string {
@@ -2626,7 +2759,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_control_proto_msgTypes[35]
+	mi := &file_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2638,7 +2771,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[35]
+	mi := &file_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2651,7 +2784,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{35}
+	return file_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Change) GetName() string {
@@ -2693,7 +2826,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_control_proto_msgTypes[36]
+	mi := &file_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +2838,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[36]
+	mi := &file_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +2851,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{36}
+	return file_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Diagnostic) GetSeverity() string {
@@ -2803,7 +2936,7 @@ type EmitRequest struct {
 
 func (x *EmitRequest) Reset() {
 	*x = EmitRequest{}
-	mi := &file_control_proto_msgTypes[37]
+	mi := &file_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +2948,7 @@ func (x *EmitRequest) String() string {
 func (*EmitRequest) ProtoMessage() {}
 
 func (x *EmitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[37]
+	mi := &file_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +2961,7 @@ func (x *EmitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitRequest.ProtoReflect.Descriptor instead.
 func (*EmitRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{37}
+	return file_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *EmitRequest) GetType() string {
@@ -2870,7 +3003,7 @@ type EmitResponse struct {
 
 func (x *EmitResponse) Reset() {
 	*x = EmitResponse{}
-	mi := &file_control_proto_msgTypes[38]
+	mi := &file_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2882,7 +3015,7 @@ func (x *EmitResponse) String() string {
 func (*EmitResponse) ProtoMessage() {}
 
 func (x *EmitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[38]
+	mi := &file_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2895,7 +3028,7 @@ func (x *EmitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmitResponse.ProtoReflect.Descriptor instead.
 func (*EmitResponse) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{38}
+	return file_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *EmitResponse) GetId() string {
@@ -2934,7 +3067,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_control_proto_msgTypes[39]
+	mi := &file_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2946,7 +3079,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[39]
+	mi := &file_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2959,7 +3092,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{39}
+	return file_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Error) GetCode() string {
@@ -3024,7 +3157,7 @@ type TailRequest struct {
 
 func (x *TailRequest) Reset() {
 	*x = TailRequest{}
-	mi := &file_control_proto_msgTypes[40]
+	mi := &file_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3036,7 +3169,7 @@ func (x *TailRequest) String() string {
 func (*TailRequest) ProtoMessage() {}
 
 func (x *TailRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[40]
+	mi := &file_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3049,7 +3182,7 @@ func (x *TailRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TailRequest.ProtoReflect.Descriptor instead.
 func (*TailRequest) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{40}
+	return file_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *TailRequest) GetBacklog() uint32 {
@@ -3109,7 +3242,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_control_proto_msgTypes[41]
+	mi := &file_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3254,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_control_proto_msgTypes[41]
+	mi := &file_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3267,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_control_proto_rawDescGZIP(), []int{41}
+	return file_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Entry) GetSeq() uint64 {
@@ -3235,12 +3368,750 @@ func (x *Entry) GetDetail() string {
 	return ""
 }
 
+type SettleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // JSON; empty resolves with nothing
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // rejects
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleRequest) Reset() {
+	*x = SettleRequest{}
+	mi := &file_control_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleRequest) ProtoMessage() {}
+
+func (x *SettleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
+func (*SettleRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *SettleRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *SettleRequest) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *SettleRequest) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type SettleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Error         *Error                 `protobuf:"bytes,1,opt,name=error,proto3" json:"error,omitempty"` // why it was not taken: reason unknown_token, stale_attempt or already_settled
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettleResponse) Reset() {
+	*x = SettleResponse{}
+	mi := &file_control_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettleResponse) ProtoMessage() {}
+
+func (x *SettleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
+func (*SettleResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *SettleResponse) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// StoryRequest names an event in one of three ways.
+type StoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`                             // the last event about it
+	LastFailure   bool                   `protobuf:"varint,3,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"` // the last event that failed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoryRequest) Reset() {
+	*x = StoryRequest{}
+	mi := &file_control_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoryRequest) ProtoMessage() {}
+
+func (x *StoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoryRequest.ProtoReflect.Descriptor instead.
+func (*StoryRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *StoryRequest) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *StoryRequest) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *StoryRequest) GetLastFailure() bool {
+	if x != nil {
+		return x.LastFailure
+	}
+	return false
+}
+
+type StoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Entries       []*Entry               `protobuf:"bytes,2,rep,name=entries,proto3" json:"entries,omitempty"`
+	Waiting       []*Waiting             `protobuf:"bytes,3,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoryResponse) Reset() {
+	*x = StoryResponse{}
+	mi := &file_control_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoryResponse) ProtoMessage() {}
+
+func (x *StoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoryResponse.ProtoReflect.Descriptor instead.
+func (*StoryResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *StoryResponse) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *StoryResponse) GetEntries() []*Entry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *StoryResponse) GetWaiting() []*Waiting {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+type Waiting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`
+	Instance      string                 `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	State         string                 `protobuf:"bytes,6,opt,name=state,proto3" json:"state,omitempty"` // unaccepted, queued, in_flight, detached
+	Attempt       uint32                 `protobuf:"varint,7,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	ElapsedNs     int64                  `protobuf:"varint,8,opt,name=elapsed_ns,json=elapsedNs,proto3" json:"elapsed_ns,omitempty"`
+	Why           string                 `protobuf:"bytes,9,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Waiting) Reset() {
+	*x = Waiting{}
+	mi := &file_control_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Waiting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Waiting) ProtoMessage() {}
+
+func (x *Waiting) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Waiting.ProtoReflect.Descriptor instead.
+func (*Waiting) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Waiting) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Waiting) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Waiting) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Waiting) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Waiting) GetInstance() string {
+	if x != nil {
+		return x.Instance
+	}
+	return ""
+}
+
+func (x *Waiting) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Waiting) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Waiting) GetElapsedNs() int64 {
+	if x != nil {
+		return x.ElapsedNs
+	}
+	return 0
+}
+
+func (x *Waiting) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+type DeadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadRequest) Reset() {
+	*x = DeadRequest{}
+	mi := &file_control_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadRequest) ProtoMessage() {}
+
+func (x *DeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadRequest.ProtoReflect.Descriptor instead.
+func (*DeadRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{48}
+}
+
+type DeadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dead          []*Dead                `protobuf:"bytes,1,rep,name=dead,proto3" json:"dead,omitempty"`            // oldest first
+	Forgotten     uint64                 `protobuf:"varint,2,opt,name=forgotten,proto3" json:"forgotten,omitempty"` // to make room
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadResponse) Reset() {
+	*x = DeadResponse{}
+	mi := &file_control_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadResponse) ProtoMessage() {}
+
+func (x *DeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadResponse.ProtoReflect.Descriptor instead.
+func (*DeadResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DeadResponse) GetDead() []*Dead {
+	if x != nil {
+		return x.Dead
+	}
+	return nil
+}
+
+func (x *DeadResponse) GetForgotten() uint64 {
+	if x != nil {
+		return x.Forgotten
+	}
+	return 0
+}
+
+type Dead struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Subject       string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	Route         string                 `protobuf:"bytes,4,opt,name=route,proto3" json:"route,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	Error         *Error                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	Attempts      []*Attempt             `protobuf:"bytes,7,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dead) Reset() {
+	*x = Dead{}
+	mi := &file_control_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dead) ProtoMessage() {}
+
+func (x *Dead) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dead.ProtoReflect.Descriptor instead.
+func (*Dead) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *Dead) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Dead) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Dead) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Dead) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Dead) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Dead) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Dead) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+type Attempt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attempt       uint32                 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_control_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Attempt) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Attempt) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Attempt) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+// ReplayRequest names dead deliveries by event, by route, or all.
+type ReplayRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         []string               `protobuf:"bytes,1,rep,name=event,proto3" json:"event,omitempty"`
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
+	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayRequest) Reset() {
+	*x = ReplayRequest{}
+	mi := &file_control_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayRequest) ProtoMessage() {}
+
+func (x *ReplayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayRequest.ProtoReflect.Descriptor instead.
+func (*ReplayRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *ReplayRequest) GetEvent() []string {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *ReplayRequest) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *ReplayRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type ReplayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replayed      []*Replayed            `protobuf:"bytes,1,rep,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayResponse) Reset() {
+	*x = ReplayResponse{}
+	mi := &file_control_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayResponse) ProtoMessage() {}
+
+func (x *ReplayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayResponse.ProtoReflect.Descriptor instead.
+func (*ReplayResponse) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *ReplayResponse) GetReplayed() []*Replayed {
+	if x != nil {
+		return x.Replayed
+	}
+	return nil
+}
+
+type Replayed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
+	Error         *Error                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // why not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replayed) Reset() {
+	*x = Replayed{}
+	mi := &file_control_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replayed) ProtoMessage() {}
+
+func (x *Replayed) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
+func (*Replayed) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *Replayed) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *Replayed) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *Replayed) GetError() *Error {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
 	"\n" +
 	"\rcontrol.proto\x12\x0fhost.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xac\x05\n" +
+	"\rStatusRequest\"\xf3\x05\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05light\x18\x01 \x01(\tR\x05light\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1e\n" +
@@ -3262,9 +4133,11 @@ const file_control_proto_rawDesc = "" +
 	"\x06events\x18\f \x01(\v2\x17.host.control.v1.CountsR\x06events\x125\n" +
 	"\bdraining\x18\r \x03(\v2\x19.host.control.v1.DrainingR\bdraining\x12<\n" +
 	"\vlast_reload\x18\x0e \x01(\v2\x1b.host.control.v1.LastReloadR\n" +
-	"lastReload\x128\n" +
-	"\treloading\x18\x0f \x01(\v2\x1a.host.control.v1.ReloadingR\treloading\x122\n" +
-	"\aconfirm\x18\x10 \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\xeb\x02\n" +
+	"lastReload\x121\n" +
+	"\areasons\x18\x0f \x03(\v2\x17.host.control.v1.ReasonR\areasons\x12\x12\n" +
+	"\x04dead\x18\x10 \x01(\x03R\x04dead\x128\n" +
+	"\treloading\x18\x11 \x01(\v2\x1a.host.control.v1.ReloadingR\treloading\x122\n" +
+	"\aconfirm\x18\x12 \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\x9b\x03\n" +
 	"\bInstance\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -3282,11 +4155,13 @@ const file_control_proto_rawDesc = "" +
 	"\x06credit\x18\v \x01(\x03R\x06credit\x12\x1b\n" +
 	"\tin_flight\x18\f \x01(\x03R\binFlight\x12\x16\n" +
 	"\x06stderr\x18\r \x03(\tR\x06stderr\x12\x1c\n" +
-	"\tlisteners\x18\x0e \x03(\tR\tlisteners\"M\n" +
+	"\tlisteners\x18\x0e \x03(\tR\tlisteners\x12\x14\n" +
+	"\x05waits\x18\x0f \x01(\tR\x05waits\x12\x18\n" +
+	"\arefused\x18\x10 \x01(\x04R\arefused\"M\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05light\x18\x02 \x01(\tR\x05light\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xd2\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xee\x01\n" +
 	"\x06Counts\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x04R\baccepted\x12\x1a\n" +
 	"\bresolved\x18\x02 \x01(\x04R\bresolved\x12\x1a\n" +
@@ -3295,7 +4170,12 @@ const file_control_proto_rawDesc = "" +
 	"\x04dead\x18\x05 \x01(\x04R\x04dead\x12\x18\n" +
 	"\adropped\x18\x06 \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\a \x01(\x04R\aretries\x12\x12\n" +
-	"\x04late\x18\b \x01(\x04R\x04late\"\xbe\x02\n" +
+	"\x04late\x18\b \x01(\x04R\x04late\x12\x1a\n" +
+	"\breplayed\x18\t \x01(\x04R\breplayed\"N\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x06ending\x18\x01 \x01(\tR\x06ending\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xbf\x03\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -3310,7 +4190,11 @@ const file_control_proto_rawDesc = "" +
 	" \x01(\x04R\x04dead\x12\x18\n" +
 	"\adropped\x18\v \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\f \x01(\x04R\aretries\x12\x12\n" +
-	"\x04late\x18\r \x01(\x04R\x04late\"\xa5\x01\n" +
+	"\x04late\x18\r \x01(\x04R\x04late\x12\x1a\n" +
+	"\breplayed\x18\x0e \x01(\x04R\breplayed\x12\x1a\n" +
+	"\bdetached\x18\x0f \x01(\x03R\bdetached\x12\x14\n" +
+	"\x05waits\x18\x10 \x01(\tR\x05waits\x121\n" +
+	"\areasons\x18\x11 \x03(\v2\x17.host.control.v1.ReasonR\areasons\"\xa5\x01\n" +
 	"\bDraining\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1e\n" +
 	"\n" +
@@ -3399,10 +4283,10 @@ const file_control_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\"\x14\n" +
-	"\x12GenerationsRequest\"v\n" +
+	"\x12GenerationsRequest\"r\n" +
 	"\x13GenerationsResponse\x12)\n" +
-	"\x04kept\x18\x01 \x03(\v2\x15.host.control.v1.KeptR\x04kept\x124\n" +
-	"\battempts\x18\x02 \x03(\v2\x18.host.control.v1.AttemptR\battempts\"E\n" +
+	"\x04kept\x18\x01 \x03(\v2\x15.host.control.v1.KeptR\x04kept\x120\n" +
+	"\battempts\x18\x02 \x03(\v2\x14.host.control.v1.TryR\battempts\"E\n" +
 	"\x03Who\x12\x18\n" +
 	"\acommand\x18\x01 \x01(\tR\acommand\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x12\n" +
@@ -3416,8 +4300,8 @@ const file_control_proto_rawDesc = "" +
 	"\asummary\x18\x04 \x01(\tR\asummary\x12\x12\n" +
 	"\x04from\x18\x05 \x01(\x04R\x04from\x12\x18\n" +
 	"\aserving\x18\x06 \x01(\bR\aserving\x122\n" +
-	"\aconfirm\x18\a \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\xd2\x02\n" +
-	"\aAttempt\x12\x16\n" +
+	"\aconfirm\x18\a \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\xce\x02\n" +
+	"\x03Try\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
@@ -3530,7 +4414,58 @@ const file_control_proto_rawDesc = "" +
 	"\x05error\x18\v \x01(\v2\x16.host.control.v1.ErrorR\x05error\x12 \n" +
 	"\vcorrelation\x18\f \x01(\tR\vcorrelation\x12\x1c\n" +
 	"\tcausation\x18\r \x01(\tR\tcausation\x12\x16\n" +
-	"\x06detail\x18\x0e \x01(\tR\x06detail2\xe5\x04\n" +
+	"\x06detail\x18\x0e \x01(\tR\x06detail\"i\n" +
+	"\rSettleRequest\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error\">\n" +
+	"\x0eSettleResponse\x12,\n" +
+	"\x05error\x18\x01 \x01(\v2\x16.host.control.v1.ErrorR\x05error\"a\n" +
+	"\fStoryRequest\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12!\n" +
+	"\flast_failure\x18\x03 \x01(\bR\vlastFailure\"\x8b\x01\n" +
+	"\rStoryResponse\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x120\n" +
+	"\aentries\x18\x02 \x03(\v2\x16.host.control.v1.EntryR\aentries\x122\n" +
+	"\awaiting\x18\x03 \x03(\v2\x18.host.control.v1.WaitingR\awaiting\"\xe0\x01\n" +
+	"\aWaiting\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
+	"\x05route\x18\x04 \x01(\tR\x05route\x12\x1a\n" +
+	"\binstance\x18\x05 \x01(\tR\binstance\x12\x14\n" +
+	"\x05state\x18\x06 \x01(\tR\x05state\x12\x18\n" +
+	"\aattempt\x18\a \x01(\rR\aattempt\x12\x1d\n" +
+	"\n" +
+	"elapsed_ns\x18\b \x01(\x03R\telapsedNs\x12\x10\n" +
+	"\x03why\x18\t \x01(\tR\x03why\"\r\n" +
+	"\vDeadRequest\"W\n" +
+	"\fDeadResponse\x12)\n" +
+	"\x04dead\x18\x01 \x03(\v2\x15.host.control.v1.DeadR\x04dead\x12\x1c\n" +
+	"\tforgotten\x18\x02 \x01(\x04R\tforgotten\"\xf4\x01\n" +
+	"\x04Dead\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x14\n" +
+	"\x05route\x18\x04 \x01(\tR\x05route\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
+	"\x05error\x18\x06 \x01(\v2\x16.host.control.v1.ErrorR\x05error\x124\n" +
+	"\battempts\x18\a \x03(\v2\x18.host.control.v1.AttemptR\battempts\"\x81\x01\n" +
+	"\aAttempt\x12\x18\n" +
+	"\aattempt\x18\x01 \x01(\rR\aattempt\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error\"M\n" +
+	"\rReplayRequest\x12\x14\n" +
+	"\x05event\x18\x01 \x03(\tR\x05event\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"G\n" +
+	"\x0eReplayResponse\x125\n" +
+	"\breplayed\x18\x01 \x03(\v2\x19.host.control.v1.ReplayedR\breplayed\"d\n" +
+	"\bReplayed\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12,\n" +
+	"\x05error\x18\x03 \x01(\v2\x16.host.control.v1.ErrorR\x05error2\x88\a\n" +
 	"\aControl\x12I\n" +
 	"\x06Status\x12\x1e.host.control.v1.StatusRequest\x1a\x1f.host.control.v1.StatusResponse\x12L\n" +
 	"\aPlugins\x12\x1f.host.control.v1.PluginsRequest\x1a .host.control.v1.PluginsResponse\x12G\n" +
@@ -3538,7 +4473,11 @@ const file_control_proto_rawDesc = "" +
 	"\x06Reload\x12\x1e.host.control.v1.ReloadRequest\x1a\x1f.host.control.v1.ReloadResponse0\x01\x12L\n" +
 	"\aConfirm\x12\x1f.host.control.v1.ConfirmRequest\x1a .host.control.v1.ConfirmResponse\x12X\n" +
 	"\vGenerations\x12#.host.control.v1.GenerationsRequest\x1a$.host.control.v1.GenerationsResponse\x12C\n" +
-	"\x04Emit\x12\x1c.host.control.v1.EmitRequest\x1a\x1d.host.control.v1.EmitResponse\x12>\n" +
+	"\x04Emit\x12\x1c.host.control.v1.EmitRequest\x1a\x1d.host.control.v1.EmitResponse\x12I\n" +
+	"\x06Settle\x12\x1e.host.control.v1.SettleRequest\x1a\x1f.host.control.v1.SettleResponse\x12F\n" +
+	"\x05Story\x12\x1d.host.control.v1.StoryRequest\x1a\x1e.host.control.v1.StoryResponse\x12C\n" +
+	"\x04Dead\x12\x1c.host.control.v1.DeadRequest\x1a\x1d.host.control.v1.DeadResponse\x12I\n" +
+	"\x06Replay\x12\x1e.host.control.v1.ReplayRequest\x1a\x1f.host.control.v1.ReplayResponse\x12>\n" +
 	"\x04Tail\x12\x1c.host.control.v1.TailRequest\x1a\x16.host.control.v1.Entry0\x01B<Z:github.com/pluginhost/host/host/control/internal/controlpbb\x06proto3"
 
 var (
@@ -3553,125 +4492,160 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),         // 0: host.control.v1.StatusRequest
 	(*StatusResponse)(nil),        // 1: host.control.v1.StatusResponse
 	(*Instance)(nil),              // 2: host.control.v1.Instance
 	(*Subsystem)(nil),             // 3: host.control.v1.Subsystem
 	(*Counts)(nil),                // 4: host.control.v1.Counts
-	(*Route)(nil),                 // 5: host.control.v1.Route
-	(*Draining)(nil),              // 6: host.control.v1.Draining
-	(*LastReload)(nil),            // 7: host.control.v1.LastReload
-	(*Reloading)(nil),             // 8: host.control.v1.Reloading
-	(*PluginsRequest)(nil),        // 9: host.control.v1.PluginsRequest
-	(*PluginsResponse)(nil),       // 10: host.control.v1.PluginsResponse
-	(*Plugin)(nil),                // 11: host.control.v1.Plugin
-	(*Manifest)(nil),              // 12: host.control.v1.Manifest
-	(*EventType)(nil),             // 13: host.control.v1.EventType
-	(*ActionType)(nil),            // 14: host.control.v1.ActionType
-	(*Type)(nil),                  // 15: host.control.v1.Type
-	(*Field)(nil),                 // 16: host.control.v1.Field
-	(*PlanRequest)(nil),           // 17: host.control.v1.PlanRequest
-	(*ReloadRequest)(nil),         // 18: host.control.v1.ReloadRequest
-	(*Held)(nil),                  // 19: host.control.v1.Held
-	(*Confirm)(nil),               // 20: host.control.v1.Confirm
-	(*ConfirmRequest)(nil),        // 21: host.control.v1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 22: host.control.v1.ConfirmResponse
-	(*GenerationsRequest)(nil),    // 23: host.control.v1.GenerationsRequest
-	(*GenerationsResponse)(nil),   // 24: host.control.v1.GenerationsResponse
-	(*Who)(nil),                   // 25: host.control.v1.Who
-	(*Kept)(nil),                  // 26: host.control.v1.Kept
-	(*Attempt)(nil),               // 27: host.control.v1.Attempt
-	(*Transition)(nil),            // 28: host.control.v1.Transition
-	(*ReloadResponse)(nil),        // 29: host.control.v1.ReloadResponse
-	(*Progress)(nil),              // 30: host.control.v1.Progress
-	(*ReloadResult)(nil),          // 31: host.control.v1.ReloadResult
-	(*Plan)(nil),                  // 32: host.control.v1.Plan
-	(*Drains)(nil),                // 33: host.control.v1.Drains
-	(*Step)(nil),                  // 34: host.control.v1.Step
-	(*Change)(nil),                // 35: host.control.v1.Change
-	(*Diagnostic)(nil),            // 36: host.control.v1.Diagnostic
-	(*EmitRequest)(nil),           // 37: host.control.v1.EmitRequest
-	(*EmitResponse)(nil),          // 38: host.control.v1.EmitResponse
-	(*Error)(nil),                 // 39: host.control.v1.Error
-	(*TailRequest)(nil),           // 40: host.control.v1.TailRequest
-	(*Entry)(nil),                 // 41: host.control.v1.Entry
-	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
+	(*Reason)(nil),                // 5: host.control.v1.Reason
+	(*Route)(nil),                 // 6: host.control.v1.Route
+	(*Draining)(nil),              // 7: host.control.v1.Draining
+	(*LastReload)(nil),            // 8: host.control.v1.LastReload
+	(*Reloading)(nil),             // 9: host.control.v1.Reloading
+	(*PluginsRequest)(nil),        // 10: host.control.v1.PluginsRequest
+	(*PluginsResponse)(nil),       // 11: host.control.v1.PluginsResponse
+	(*Plugin)(nil),                // 12: host.control.v1.Plugin
+	(*Manifest)(nil),              // 13: host.control.v1.Manifest
+	(*EventType)(nil),             // 14: host.control.v1.EventType
+	(*ActionType)(nil),            // 15: host.control.v1.ActionType
+	(*Type)(nil),                  // 16: host.control.v1.Type
+	(*Field)(nil),                 // 17: host.control.v1.Field
+	(*PlanRequest)(nil),           // 18: host.control.v1.PlanRequest
+	(*ReloadRequest)(nil),         // 19: host.control.v1.ReloadRequest
+	(*Held)(nil),                  // 20: host.control.v1.Held
+	(*Confirm)(nil),               // 21: host.control.v1.Confirm
+	(*ConfirmRequest)(nil),        // 22: host.control.v1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 23: host.control.v1.ConfirmResponse
+	(*GenerationsRequest)(nil),    // 24: host.control.v1.GenerationsRequest
+	(*GenerationsResponse)(nil),   // 25: host.control.v1.GenerationsResponse
+	(*Who)(nil),                   // 26: host.control.v1.Who
+	(*Kept)(nil),                  // 27: host.control.v1.Kept
+	(*Try)(nil),                   // 28: host.control.v1.Try
+	(*Transition)(nil),            // 29: host.control.v1.Transition
+	(*ReloadResponse)(nil),        // 30: host.control.v1.ReloadResponse
+	(*Progress)(nil),              // 31: host.control.v1.Progress
+	(*ReloadResult)(nil),          // 32: host.control.v1.ReloadResult
+	(*Plan)(nil),                  // 33: host.control.v1.Plan
+	(*Drains)(nil),                // 34: host.control.v1.Drains
+	(*Step)(nil),                  // 35: host.control.v1.Step
+	(*Change)(nil),                // 36: host.control.v1.Change
+	(*Diagnostic)(nil),            // 37: host.control.v1.Diagnostic
+	(*EmitRequest)(nil),           // 38: host.control.v1.EmitRequest
+	(*EmitResponse)(nil),          // 39: host.control.v1.EmitResponse
+	(*Error)(nil),                 // 40: host.control.v1.Error
+	(*TailRequest)(nil),           // 41: host.control.v1.TailRequest
+	(*Entry)(nil),                 // 42: host.control.v1.Entry
+	(*SettleRequest)(nil),         // 43: host.control.v1.SettleRequest
+	(*SettleResponse)(nil),        // 44: host.control.v1.SettleResponse
+	(*StoryRequest)(nil),          // 45: host.control.v1.StoryRequest
+	(*StoryResponse)(nil),         // 46: host.control.v1.StoryResponse
+	(*Waiting)(nil),               // 47: host.control.v1.Waiting
+	(*DeadRequest)(nil),           // 48: host.control.v1.DeadRequest
+	(*DeadResponse)(nil),          // 49: host.control.v1.DeadResponse
+	(*Dead)(nil),                  // 50: host.control.v1.Dead
+	(*Attempt)(nil),               // 51: host.control.v1.Attempt
+	(*ReplayRequest)(nil),         // 52: host.control.v1.ReplayRequest
+	(*ReplayResponse)(nil),        // 53: host.control.v1.ReplayResponse
+	(*Replayed)(nil),              // 54: host.control.v1.Replayed
+	(*timestamppb.Timestamp)(nil), // 55: google.protobuf.Timestamp
 }
 var file_control_proto_depIdxs = []int32{
-	42, // 0: host.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	55, // 0: host.control.v1.StatusResponse.started:type_name -> google.protobuf.Timestamp
 	2,  // 1: host.control.v1.StatusResponse.instances:type_name -> host.control.v1.Instance
 	3,  // 2: host.control.v1.StatusResponse.subsystems:type_name -> host.control.v1.Subsystem
-	5,  // 3: host.control.v1.StatusResponse.routes:type_name -> host.control.v1.Route
+	6,  // 3: host.control.v1.StatusResponse.routes:type_name -> host.control.v1.Route
 	4,  // 4: host.control.v1.StatusResponse.events:type_name -> host.control.v1.Counts
-	6,  // 5: host.control.v1.StatusResponse.draining:type_name -> host.control.v1.Draining
-	7,  // 6: host.control.v1.StatusResponse.last_reload:type_name -> host.control.v1.LastReload
-	8,  // 7: host.control.v1.StatusResponse.reloading:type_name -> host.control.v1.Reloading
-	20, // 8: host.control.v1.StatusResponse.confirm:type_name -> host.control.v1.Confirm
-	42, // 9: host.control.v1.Draining.until:type_name -> google.protobuf.Timestamp
-	42, // 10: host.control.v1.LastReload.time:type_name -> google.protobuf.Timestamp
-	42, // 11: host.control.v1.Reloading.since:type_name -> google.protobuf.Timestamp
-	42, // 12: host.control.v1.Reloading.started:type_name -> google.protobuf.Timestamp
-	11, // 13: host.control.v1.PluginsResponse.plugins:type_name -> host.control.v1.Plugin
-	12, // 14: host.control.v1.Plugin.manifest:type_name -> host.control.v1.Manifest
-	16, // 15: host.control.v1.Manifest.config:type_name -> host.control.v1.Field
-	13, // 16: host.control.v1.Manifest.events:type_name -> host.control.v1.EventType
-	14, // 17: host.control.v1.Manifest.actions:type_name -> host.control.v1.ActionType
-	15, // 18: host.control.v1.EventType.data:type_name -> host.control.v1.Type
-	15, // 19: host.control.v1.ActionType.input:type_name -> host.control.v1.Type
-	15, // 20: host.control.v1.ActionType.output:type_name -> host.control.v1.Type
-	15, // 21: host.control.v1.Type.elem:type_name -> host.control.v1.Type
-	16, // 22: host.control.v1.Type.fields:type_name -> host.control.v1.Field
-	15, // 23: host.control.v1.Field.type:type_name -> host.control.v1.Type
-	19, // 24: host.control.v1.ReloadRequest.plan:type_name -> host.control.v1.Held
-	42, // 25: host.control.v1.Held.expires:type_name -> google.protobuf.Timestamp
-	42, // 26: host.control.v1.Confirm.until:type_name -> google.protobuf.Timestamp
-	26, // 27: host.control.v1.GenerationsResponse.kept:type_name -> host.control.v1.Kept
-	27, // 28: host.control.v1.GenerationsResponse.attempts:type_name -> host.control.v1.Attempt
-	42, // 29: host.control.v1.Kept.time:type_name -> google.protobuf.Timestamp
-	25, // 30: host.control.v1.Kept.who:type_name -> host.control.v1.Who
-	20, // 31: host.control.v1.Kept.confirm:type_name -> host.control.v1.Confirm
-	25, // 32: host.control.v1.Attempt.who:type_name -> host.control.v1.Who
-	42, // 33: host.control.v1.Attempt.started:type_name -> google.protobuf.Timestamp
-	42, // 34: host.control.v1.Attempt.ended:type_name -> google.protobuf.Timestamp
-	28, // 35: host.control.v1.Attempt.steps:type_name -> host.control.v1.Transition
-	42, // 36: host.control.v1.Transition.time:type_name -> google.protobuf.Timestamp
-	30, // 37: host.control.v1.ReloadResponse.progress:type_name -> host.control.v1.Progress
-	31, // 38: host.control.v1.ReloadResponse.result:type_name -> host.control.v1.ReloadResult
-	42, // 39: host.control.v1.Progress.time:type_name -> google.protobuf.Timestamp
-	32, // 40: host.control.v1.ReloadResult.plan:type_name -> host.control.v1.Plan
-	36, // 41: host.control.v1.ReloadResult.diagnostics:type_name -> host.control.v1.Diagnostic
-	20, // 42: host.control.v1.ReloadResult.confirm:type_name -> host.control.v1.Confirm
-	19, // 43: host.control.v1.ReloadResult.held:type_name -> host.control.v1.Held
-	34, // 44: host.control.v1.Plan.steps:type_name -> host.control.v1.Step
-	35, // 45: host.control.v1.Plan.routes:type_name -> host.control.v1.Change
-	35, // 46: host.control.v1.Step.changes:type_name -> host.control.v1.Change
-	33, // 47: host.control.v1.Step.drains:type_name -> host.control.v1.Drains
-	39, // 48: host.control.v1.EmitResponse.error:type_name -> host.control.v1.Error
-	42, // 49: host.control.v1.Entry.time:type_name -> google.protobuf.Timestamp
-	39, // 50: host.control.v1.Entry.error:type_name -> host.control.v1.Error
-	0,  // 51: host.control.v1.Control.Status:input_type -> host.control.v1.StatusRequest
-	9,  // 52: host.control.v1.Control.Plugins:input_type -> host.control.v1.PluginsRequest
-	17, // 53: host.control.v1.Control.Plan:input_type -> host.control.v1.PlanRequest
-	18, // 54: host.control.v1.Control.Reload:input_type -> host.control.v1.ReloadRequest
-	21, // 55: host.control.v1.Control.Confirm:input_type -> host.control.v1.ConfirmRequest
-	23, // 56: host.control.v1.Control.Generations:input_type -> host.control.v1.GenerationsRequest
-	37, // 57: host.control.v1.Control.Emit:input_type -> host.control.v1.EmitRequest
-	40, // 58: host.control.v1.Control.Tail:input_type -> host.control.v1.TailRequest
-	1,  // 59: host.control.v1.Control.Status:output_type -> host.control.v1.StatusResponse
-	10, // 60: host.control.v1.Control.Plugins:output_type -> host.control.v1.PluginsResponse
-	29, // 61: host.control.v1.Control.Plan:output_type -> host.control.v1.ReloadResponse
-	29, // 62: host.control.v1.Control.Reload:output_type -> host.control.v1.ReloadResponse
-	22, // 63: host.control.v1.Control.Confirm:output_type -> host.control.v1.ConfirmResponse
-	24, // 64: host.control.v1.Control.Generations:output_type -> host.control.v1.GenerationsResponse
-	38, // 65: host.control.v1.Control.Emit:output_type -> host.control.v1.EmitResponse
-	41, // 66: host.control.v1.Control.Tail:output_type -> host.control.v1.Entry
-	59, // [59:67] is the sub-list for method output_type
-	51, // [51:59] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	7,  // 5: host.control.v1.StatusResponse.draining:type_name -> host.control.v1.Draining
+	8,  // 6: host.control.v1.StatusResponse.last_reload:type_name -> host.control.v1.LastReload
+	5,  // 7: host.control.v1.StatusResponse.reasons:type_name -> host.control.v1.Reason
+	9,  // 8: host.control.v1.StatusResponse.reloading:type_name -> host.control.v1.Reloading
+	21, // 9: host.control.v1.StatusResponse.confirm:type_name -> host.control.v1.Confirm
+	5,  // 10: host.control.v1.Route.reasons:type_name -> host.control.v1.Reason
+	55, // 11: host.control.v1.Draining.until:type_name -> google.protobuf.Timestamp
+	55, // 12: host.control.v1.LastReload.time:type_name -> google.protobuf.Timestamp
+	55, // 13: host.control.v1.Reloading.since:type_name -> google.protobuf.Timestamp
+	55, // 14: host.control.v1.Reloading.started:type_name -> google.protobuf.Timestamp
+	12, // 15: host.control.v1.PluginsResponse.plugins:type_name -> host.control.v1.Plugin
+	13, // 16: host.control.v1.Plugin.manifest:type_name -> host.control.v1.Manifest
+	17, // 17: host.control.v1.Manifest.config:type_name -> host.control.v1.Field
+	14, // 18: host.control.v1.Manifest.events:type_name -> host.control.v1.EventType
+	15, // 19: host.control.v1.Manifest.actions:type_name -> host.control.v1.ActionType
+	16, // 20: host.control.v1.EventType.data:type_name -> host.control.v1.Type
+	16, // 21: host.control.v1.ActionType.input:type_name -> host.control.v1.Type
+	16, // 22: host.control.v1.ActionType.output:type_name -> host.control.v1.Type
+	16, // 23: host.control.v1.Type.elem:type_name -> host.control.v1.Type
+	17, // 24: host.control.v1.Type.fields:type_name -> host.control.v1.Field
+	16, // 25: host.control.v1.Field.type:type_name -> host.control.v1.Type
+	20, // 26: host.control.v1.ReloadRequest.plan:type_name -> host.control.v1.Held
+	55, // 27: host.control.v1.Held.expires:type_name -> google.protobuf.Timestamp
+	55, // 28: host.control.v1.Confirm.until:type_name -> google.protobuf.Timestamp
+	27, // 29: host.control.v1.GenerationsResponse.kept:type_name -> host.control.v1.Kept
+	28, // 30: host.control.v1.GenerationsResponse.attempts:type_name -> host.control.v1.Try
+	55, // 31: host.control.v1.Kept.time:type_name -> google.protobuf.Timestamp
+	26, // 32: host.control.v1.Kept.who:type_name -> host.control.v1.Who
+	21, // 33: host.control.v1.Kept.confirm:type_name -> host.control.v1.Confirm
+	26, // 34: host.control.v1.Try.who:type_name -> host.control.v1.Who
+	55, // 35: host.control.v1.Try.started:type_name -> google.protobuf.Timestamp
+	55, // 36: host.control.v1.Try.ended:type_name -> google.protobuf.Timestamp
+	29, // 37: host.control.v1.Try.steps:type_name -> host.control.v1.Transition
+	55, // 38: host.control.v1.Transition.time:type_name -> google.protobuf.Timestamp
+	31, // 39: host.control.v1.ReloadResponse.progress:type_name -> host.control.v1.Progress
+	32, // 40: host.control.v1.ReloadResponse.result:type_name -> host.control.v1.ReloadResult
+	55, // 41: host.control.v1.Progress.time:type_name -> google.protobuf.Timestamp
+	33, // 42: host.control.v1.ReloadResult.plan:type_name -> host.control.v1.Plan
+	37, // 43: host.control.v1.ReloadResult.diagnostics:type_name -> host.control.v1.Diagnostic
+	21, // 44: host.control.v1.ReloadResult.confirm:type_name -> host.control.v1.Confirm
+	20, // 45: host.control.v1.ReloadResult.held:type_name -> host.control.v1.Held
+	35, // 46: host.control.v1.Plan.steps:type_name -> host.control.v1.Step
+	36, // 47: host.control.v1.Plan.routes:type_name -> host.control.v1.Change
+	36, // 48: host.control.v1.Step.changes:type_name -> host.control.v1.Change
+	34, // 49: host.control.v1.Step.drains:type_name -> host.control.v1.Drains
+	40, // 50: host.control.v1.EmitResponse.error:type_name -> host.control.v1.Error
+	55, // 51: host.control.v1.Entry.time:type_name -> google.protobuf.Timestamp
+	40, // 52: host.control.v1.Entry.error:type_name -> host.control.v1.Error
+	40, // 53: host.control.v1.SettleRequest.error:type_name -> host.control.v1.Error
+	40, // 54: host.control.v1.SettleResponse.error:type_name -> host.control.v1.Error
+	42, // 55: host.control.v1.StoryResponse.entries:type_name -> host.control.v1.Entry
+	47, // 56: host.control.v1.StoryResponse.waiting:type_name -> host.control.v1.Waiting
+	50, // 57: host.control.v1.DeadResponse.dead:type_name -> host.control.v1.Dead
+	55, // 58: host.control.v1.Dead.time:type_name -> google.protobuf.Timestamp
+	40, // 59: host.control.v1.Dead.error:type_name -> host.control.v1.Error
+	51, // 60: host.control.v1.Dead.attempts:type_name -> host.control.v1.Attempt
+	55, // 61: host.control.v1.Attempt.time:type_name -> google.protobuf.Timestamp
+	40, // 62: host.control.v1.Attempt.error:type_name -> host.control.v1.Error
+	54, // 63: host.control.v1.ReplayResponse.replayed:type_name -> host.control.v1.Replayed
+	40, // 64: host.control.v1.Replayed.error:type_name -> host.control.v1.Error
+	0,  // 65: host.control.v1.Control.Status:input_type -> host.control.v1.StatusRequest
+	10, // 66: host.control.v1.Control.Plugins:input_type -> host.control.v1.PluginsRequest
+	18, // 67: host.control.v1.Control.Plan:input_type -> host.control.v1.PlanRequest
+	19, // 68: host.control.v1.Control.Reload:input_type -> host.control.v1.ReloadRequest
+	22, // 69: host.control.v1.Control.Confirm:input_type -> host.control.v1.ConfirmRequest
+	24, // 70: host.control.v1.Control.Generations:input_type -> host.control.v1.GenerationsRequest
+	38, // 71: host.control.v1.Control.Emit:input_type -> host.control.v1.EmitRequest
+	43, // 72: host.control.v1.Control.Settle:input_type -> host.control.v1.SettleRequest
+	45, // 73: host.control.v1.Control.Story:input_type -> host.control.v1.StoryRequest
+	48, // 74: host.control.v1.Control.Dead:input_type -> host.control.v1.DeadRequest
+	52, // 75: host.control.v1.Control.Replay:input_type -> host.control.v1.ReplayRequest
+	41, // 76: host.control.v1.Control.Tail:input_type -> host.control.v1.TailRequest
+	1,  // 77: host.control.v1.Control.Status:output_type -> host.control.v1.StatusResponse
+	11, // 78: host.control.v1.Control.Plugins:output_type -> host.control.v1.PluginsResponse
+	30, // 79: host.control.v1.Control.Plan:output_type -> host.control.v1.ReloadResponse
+	30, // 80: host.control.v1.Control.Reload:output_type -> host.control.v1.ReloadResponse
+	23, // 81: host.control.v1.Control.Confirm:output_type -> host.control.v1.ConfirmResponse
+	25, // 82: host.control.v1.Control.Generations:output_type -> host.control.v1.GenerationsResponse
+	39, // 83: host.control.v1.Control.Emit:output_type -> host.control.v1.EmitResponse
+	44, // 84: host.control.v1.Control.Settle:output_type -> host.control.v1.SettleResponse
+	46, // 85: host.control.v1.Control.Story:output_type -> host.control.v1.StoryResponse
+	49, // 86: host.control.v1.Control.Dead:output_type -> host.control.v1.DeadResponse
+	53, // 87: host.control.v1.Control.Replay:output_type -> host.control.v1.ReplayResponse
+	42, // 88: host.control.v1.Control.Tail:output_type -> host.control.v1.Entry
+	77, // [77:89] is the sub-list for method output_type
+	65, // [65:77] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_control_proto_init() }
@@ -3685,7 +4659,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

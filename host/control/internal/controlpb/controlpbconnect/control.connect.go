@@ -52,6 +52,14 @@ const (
 	ControlGenerationsProcedure = "/host.control.v1.Control/Generations"
 	// ControlEmitProcedure is the fully-qualified name of the Control's Emit RPC.
 	ControlEmitProcedure = "/host.control.v1.Control/Emit"
+	// ControlSettleProcedure is the fully-qualified name of the Control's Settle RPC.
+	ControlSettleProcedure = "/host.control.v1.Control/Settle"
+	// ControlStoryProcedure is the fully-qualified name of the Control's Story RPC.
+	ControlStoryProcedure = "/host.control.v1.Control/Story"
+	// ControlDeadProcedure is the fully-qualified name of the Control's Dead RPC.
+	ControlDeadProcedure = "/host.control.v1.Control/Dead"
+	// ControlReplayProcedure is the fully-qualified name of the Control's Replay RPC.
+	ControlReplayProcedure = "/host.control.v1.Control/Replay"
 	// ControlTailProcedure is the fully-qualified name of the Control's Tail RPC.
 	ControlTailProcedure = "/host.control.v1.Control/Tail"
 )
@@ -72,6 +80,15 @@ type ControlClient interface {
 	Generations(context.Context, *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error)
+	// Settle settles a detached delivery by its token.
+	Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error)
+	// Story tells the life of an event: its steps, those of its causes and of the
+	// events that it led to, and what is still waiting, with the reason.
+	Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error)
+	// Dead lists the deliveries that failed for good and are kept.
+	Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error)
+	// Replay gives dead deliveries to their routes again.
+	Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error)
 	// Tail sends recent steps of events, then new ones until the call ends.
 	Tail(context.Context, *connect.Request[controlpb.TailRequest]) (*connect.ServerStreamForClient[controlpb.Entry], error)
 }
@@ -129,6 +146,30 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Emit")),
 			connect.WithClientOptions(opts...),
 		),
+		settle: connect.NewClient[controlpb.SettleRequest, controlpb.SettleResponse](
+			httpClient,
+			baseURL+ControlSettleProcedure,
+			connect.WithSchema(controlMethods.ByName("Settle")),
+			connect.WithClientOptions(opts...),
+		),
+		story: connect.NewClient[controlpb.StoryRequest, controlpb.StoryResponse](
+			httpClient,
+			baseURL+ControlStoryProcedure,
+			connect.WithSchema(controlMethods.ByName("Story")),
+			connect.WithClientOptions(opts...),
+		),
+		dead: connect.NewClient[controlpb.DeadRequest, controlpb.DeadResponse](
+			httpClient,
+			baseURL+ControlDeadProcedure,
+			connect.WithSchema(controlMethods.ByName("Dead")),
+			connect.WithClientOptions(opts...),
+		),
+		replay: connect.NewClient[controlpb.ReplayRequest, controlpb.ReplayResponse](
+			httpClient,
+			baseURL+ControlReplayProcedure,
+			connect.WithSchema(controlMethods.ByName("Replay")),
+			connect.WithClientOptions(opts...),
+		),
 		tail: connect.NewClient[controlpb.TailRequest, controlpb.Entry](
 			httpClient,
 			baseURL+ControlTailProcedure,
@@ -147,6 +188,10 @@ type controlClient struct {
 	confirm     *connect.Client[controlpb.ConfirmRequest, controlpb.ConfirmResponse]
 	generations *connect.Client[controlpb.GenerationsRequest, controlpb.GenerationsResponse]
 	emit        *connect.Client[controlpb.EmitRequest, controlpb.EmitResponse]
+	settle      *connect.Client[controlpb.SettleRequest, controlpb.SettleResponse]
+	story       *connect.Client[controlpb.StoryRequest, controlpb.StoryResponse]
+	dead        *connect.Client[controlpb.DeadRequest, controlpb.DeadResponse]
+	replay      *connect.Client[controlpb.ReplayRequest, controlpb.ReplayResponse]
 	tail        *connect.Client[controlpb.TailRequest, controlpb.Entry]
 }
 
@@ -185,6 +230,26 @@ func (c *controlClient) Emit(ctx context.Context, req *connect.Request[controlpb
 	return c.emit.CallUnary(ctx, req)
 }
 
+// Settle calls host.control.v1.Control.Settle.
+func (c *controlClient) Settle(ctx context.Context, req *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error) {
+	return c.settle.CallUnary(ctx, req)
+}
+
+// Story calls host.control.v1.Control.Story.
+func (c *controlClient) Story(ctx context.Context, req *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error) {
+	return c.story.CallUnary(ctx, req)
+}
+
+// Dead calls host.control.v1.Control.Dead.
+func (c *controlClient) Dead(ctx context.Context, req *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error) {
+	return c.dead.CallUnary(ctx, req)
+}
+
+// Replay calls host.control.v1.Control.Replay.
+func (c *controlClient) Replay(ctx context.Context, req *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error) {
+	return c.replay.CallUnary(ctx, req)
+}
+
 // Tail calls host.control.v1.Control.Tail.
 func (c *controlClient) Tail(ctx context.Context, req *connect.Request[controlpb.TailRequest]) (*connect.ServerStreamForClient[controlpb.Entry], error) {
 	return c.tail.CallServerStream(ctx, req)
@@ -206,6 +271,15 @@ type ControlHandler interface {
 	Generations(context.Context, *connect.Request[controlpb.GenerationsRequest]) (*connect.Response[controlpb.GenerationsResponse], error)
 	// Emit emits an event as an instance would and waits for its outcome.
 	Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error)
+	// Settle settles a detached delivery by its token.
+	Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error)
+	// Story tells the life of an event: its steps, those of its causes and of the
+	// events that it led to, and what is still waiting, with the reason.
+	Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error)
+	// Dead lists the deliveries that failed for good and are kept.
+	Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error)
+	// Replay gives dead deliveries to their routes again.
+	Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error)
 	// Tail sends recent steps of events, then new ones until the call ends.
 	Tail(context.Context, *connect.Request[controlpb.TailRequest], *connect.ServerStream[controlpb.Entry]) error
 }
@@ -259,6 +333,30 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Emit")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlSettleHandler := connect.NewUnaryHandler(
+		ControlSettleProcedure,
+		svc.Settle,
+		connect.WithSchema(controlMethods.ByName("Settle")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlStoryHandler := connect.NewUnaryHandler(
+		ControlStoryProcedure,
+		svc.Story,
+		connect.WithSchema(controlMethods.ByName("Story")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlDeadHandler := connect.NewUnaryHandler(
+		ControlDeadProcedure,
+		svc.Dead,
+		connect.WithSchema(controlMethods.ByName("Dead")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlReplayHandler := connect.NewUnaryHandler(
+		ControlReplayProcedure,
+		svc.Replay,
+		connect.WithSchema(controlMethods.ByName("Replay")),
+		connect.WithHandlerOptions(opts...),
+	)
 	controlTailHandler := connect.NewServerStreamHandler(
 		ControlTailProcedure,
 		svc.Tail,
@@ -281,6 +379,14 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlGenerationsHandler.ServeHTTP(w, r)
 		case ControlEmitProcedure:
 			controlEmitHandler.ServeHTTP(w, r)
+		case ControlSettleProcedure:
+			controlSettleHandler.ServeHTTP(w, r)
+		case ControlStoryProcedure:
+			controlStoryHandler.ServeHTTP(w, r)
+		case ControlDeadProcedure:
+			controlDeadHandler.ServeHTTP(w, r)
+		case ControlReplayProcedure:
+			controlReplayHandler.ServeHTTP(w, r)
 		case ControlTailProcedure:
 			controlTailHandler.ServeHTTP(w, r)
 		default:
@@ -318,6 +424,22 @@ func (UnimplementedControlHandler) Generations(context.Context, *connect.Request
 
 func (UnimplementedControlHandler) Emit(context.Context, *connect.Request[controlpb.EmitRequest]) (*connect.Response[controlpb.EmitResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Emit is not implemented"))
+}
+
+func (UnimplementedControlHandler) Settle(context.Context, *connect.Request[controlpb.SettleRequest]) (*connect.Response[controlpb.SettleResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Settle is not implemented"))
+}
+
+func (UnimplementedControlHandler) Story(context.Context, *connect.Request[controlpb.StoryRequest]) (*connect.Response[controlpb.StoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Story is not implemented"))
+}
+
+func (UnimplementedControlHandler) Dead(context.Context, *connect.Request[controlpb.DeadRequest]) (*connect.Response[controlpb.DeadResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Dead is not implemented"))
+}
+
+func (UnimplementedControlHandler) Replay(context.Context, *connect.Request[controlpb.ReplayRequest]) (*connect.Response[controlpb.ReplayResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("host.control.v1.Control.Replay is not implemented"))
 }
 
 func (UnimplementedControlHandler) Tail(context.Context, *connect.Request[controlpb.TailRequest], *connect.ServerStream[controlpb.Entry]) error {
