@@ -68,7 +68,7 @@ func (d *daemon) first(ctx context.Context, pick *generation.Record) error {
 		n = pick.Generation
 	}
 	last, served := d.store.Last()
-	r, err := d.applier.Boot(ctx, apply.System("host run"), n)
+	r, err := d.applier.Boot(ctx, generation.System("host run"), n)
 	if err != nil || r.Outcome == apply.RolledBack && ctx.Err() != nil { // asked to stop before it was up
 		return err
 	}

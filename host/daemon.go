@@ -126,9 +126,9 @@ func (d *daemon) Reload(ctx context.Context, req apply.Request, progress func(ap
 func who(ctx context.Context, command string) generation.Who {
 	uid, ok := control.Peer(ctx)
 	if !ok {
-		return apply.System(command)
+		return generation.System(command)
 	}
-	return generation.Who{Command: command, UID: uid, User: apply.UserName(uid)}
+	return generation.By(uid, command)
 }
 
 // Confirm implements control.Backend.
@@ -153,7 +153,7 @@ func (d *daemon) Generations(context.Context) (control.Generations, error) {
 
 // reload reloads for a reason of the daemon's own.
 func (d *daemon) reload(ctx context.Context, why string) {
-	r, err := d.applier.Reload(ctx, apply.Request{Who: apply.System(why)}, nil)
+	r, err := d.applier.Reload(ctx, apply.Request{Who: generation.System(why)}, nil)
 	d.report(why, r, err)
 	for _, x := range r.Diagnostics {
 		d.options.Log.Error(x.Summary, "detail", x.Detail, "file", x.File, "line", x.Line, "column", x.Column)

@@ -127,7 +127,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+5*time.Second)
 	defer cancel()
-	applier.Shutdown(drain, apply.System("stop"))
+	applier.Shutdown(drain, generation.System("stop"))
 	if err == nil {
 		o.Log.Info("stopped")
 	}

@@ -24,6 +24,7 @@ var layers = [][]string{
 	{"host"},
 	{"host/control"},
 	{"host/apply"},
+	{"host/generation"},
 	{"host/plan"},
 	{"host/instance"},
 	{"host/route"},

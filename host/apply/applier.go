@@ -11,8 +11,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pluginhost/host/host/apply/internal/hold"
+	"github.com/pluginhost/host/host/apply/internal/trail"
+	"github.com/pluginhost/host/host/apply/internal/turn"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/generation"
+	"github.com/pluginhost/host/host/instance"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -50,37 +54,23 @@ type Loaded struct {
 // passed its commit.
 type Applier struct {
 	o       Options
-	slot    chan struct{}  // held by whoever runs
+	queue   *turn.Queue
+	loads   *turn.Patience
+	trails  *trail.Book
+	plans   hold.Plans
 	old     chan struct{}  // held by each old generation that drains, at most two
-	loading chan struct{}  // held by each load, also one that was given up, at most two
 	drains  sync.WaitGroup // one per old generation
-	loads   sync.WaitGroup
-	changed chan struct{} // to Run: there is another time to wake up
+	changed chan struct{}  // to Run: there is another time to wake up
 
-	mu      sync.Mutex
-	running *turn
-	waiting *turn
-	closed  bool
-
-	// What is serving. Changed only by whoever holds the slot.
+	mu sync.Mutex
+	// What is serving. Changed only by whoever has the turn.
 	have       *config.Config
 	live       map[string]Instance // by address
 	generation uint64
 	confirm    *generation.Confirm
 	digests    map[string]int         // of executables in use: by how many instances
 	draining   map[Instance]time.Time // until when
-	plans      map[string]*heldPlan
-	last       *observe.Reload
-	attempt    *attempt // that runs now
 }
-
-// turn is one reload's place in the order.
-type turn struct{ cancel context.CancelCauseFunc }
-
-var (
-	errSuperseded = errors.New("a newer reload took its place")
-	errClosed     = errors.New("the daemon is stopping")
-)
 
 // New returns an applier with nothing serving. It continues the numbers of the
 // store's generations. Boot it, then Run it.
@@ -89,9 +79,10 @@ func New(o Options) *Applier {
 		o.Logger = hclog.NewNullLogger()
 	}
 	last, _ := o.Store.Last()
-	return &Applier{o: o, slot: make(chan struct{}, 1), old: make(chan struct{}, 2), loading: make(chan struct{}, 2),
-		changed: make(chan struct{}, 1), generation: last.Generation, live: map[string]Instance{},
-		digests: map[string]int{}, draining: map[Instance]time.Time{}, plans: map[string]*heldPlan{}}
+	return &Applier{o: o, queue: turn.NewQueue(), loads: turn.NewPatience(2),
+		trails: &trail.Book{Log: o.Log, Emit: o.Router.EmitHost, Arrow: o.Arrow},
+		old:    make(chan struct{}, 2), changed: make(chan struct{}, 1),
+		generation: last.Generation, live: map[string]Instance{}, digests: map[string]int{}, draining: map[Instance]time.Time{}}
 }
 
 // Reload applies the configuration on disk, or what the request says: all of it
@@ -117,6 +108,16 @@ func (a *Applier) Reload(ctx context.Context, req Request, progress func(Progres
 	return r, err
 }
 
+// turn runs f when it is its turn.
+func (a *Applier) turn(ctx context.Context, f func(context.Context) (Result, *drained)) (r Result, d *drained, err error) {
+	start := time.Now()
+	err = a.queue.Take(ctx, func(ctx context.Context) { r, d = f(ctx) })
+	if err != nil && !errors.Is(err, turn.ErrClosed) {
+		return a.undone(err, start), nil, nil
+	}
+	return r, d, err
+}
+
 // from finds the generation to return to, nil for what is on disk.
 func (a *Applier) from(req Request) (*generation.Record, error) {
 	if !req.Return {
@@ -137,68 +138,10 @@ func (a *Applier) from(req Request) (*generation.Record, error) {
 	return &r, err
 }
 
-// turn runs f when it is its turn. Whatever runs or waits before its commit
-// makes room.
-func (a *Applier) turn(ctx context.Context, f func(context.Context) (Result, *drained)) (Result, *drained, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	me := &turn{cancel: cancel}
-	a.mu.Lock()
-	if a.closed {
-		a.mu.Unlock()
-		return Result{}, nil, errClosed
-	}
-	for _, t := range []*turn{a.waiting, a.running} {
-		if t != nil {
-			t.cancel(errSuperseded)
-		}
-	}
-	a.waiting = me
-	a.mu.Unlock()
-
-	select {
-	case a.slot <- struct{}{}:
-	case <-ctx.Done():
-		a.leave(me)
-		return a.undone(ctx, time.Now()), nil, nil
-	}
-	defer func() { <-a.slot }()
-	a.enter(me)
-	defer a.leave(me)
-	r, d := f(ctx)
-	return r, d, nil
-}
-
-// enter makes the owner of a turn the one who runs.
-func (a *Applier) enter(me *turn) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.waiting == me {
-		a.waiting = nil
-	}
-	a.running = me
-	if a.closed {
-		me.cancel(errClosed)
-	}
-}
-
-// leave gives up a turn.
-func (a *Applier) leave(me *turn) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.waiting == me {
-		a.waiting = nil
-	}
-	if a.running == me {
-		a.running = nil
-	}
-}
-
 // undone is the result of a reload that was given up.
-func (a *Applier) undone(ctx context.Context, start time.Time) Result {
-	r := Result{Outcome: RolledBack, Generation: a.Generation(), Elapsed: time.Since(start),
-		Message: context.Cause(ctx).Error()}
-	if errors.Is(context.Cause(ctx), errSuperseded) {
+func (a *Applier) undone(cause error, start time.Time) Result {
+	r := Result{Outcome: RolledBack, Generation: a.Generation(), Elapsed: time.Since(start), Message: cause.Error()}
+	if errors.Is(cause, turn.ErrSuperseded) {
 		r.Outcome = Superseded
 	}
 	return r
@@ -208,7 +151,7 @@ func (a *Applier) undone(ctx context.Context, start time.Time) Result {
 func (a *Applier) failed() map[string]bool {
 	failed := map[string]bool{}
 	for address, i := range a.live {
-		if i.State() == failedState {
+		if i.State() == instance.Failed {
 			failed[address] = true
 		}
 	}
@@ -231,11 +174,9 @@ func (a *Applier) Config() *config.Config {
 
 // Status adds what the applier knows to s.
 func (a *Applier) Status(s *observe.Status) {
+	a.trails.Status(s)
 	a.mu.Lock()
-	s.Generation, s.LastReload = a.generation, a.last
-	if a.attempt != nil {
-		s.Reloading = a.attempt.status()
-	}
+	s.Generation = a.generation
 	if a.confirm != nil {
 		s.Confirm = &observe.Confirm{Until: a.confirm.Until, Back: a.confirm.Back}
 	}

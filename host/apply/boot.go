@@ -3,9 +3,7 @@ package apply
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/user"
-	"strconv"
+	"maps"
 	"time"
 
 	"github.com/pluginhost/host/host/generation"
@@ -94,24 +92,9 @@ func (a *Applier) onDisk() string {
 // makes it so. Nothing has to be recorded then.
 func (a *Applier) resumes(r *generation.Record) bool {
 	last, ok := a.o.Store.Last()
-	if !ok || last.Config != r.Config || !samePlugins(last.Plugins, r.Plugins) || (last.Confirm == nil) != (r.Confirm == nil) {
+	if !ok || last.Config != r.Config || !maps.Equal(last.Plugins, r.Plugins) || (last.Confirm == nil) != (r.Confirm == nil) {
 		return false
 	}
 	*r = last
 	return true
-}
-
-// System is who asks for what nobody asked for.
-func System(command string) generation.Who {
-	uid := os.Geteuid()
-	return generation.Who{Command: command, UID: uint32(uid), User: UserName(uint32(uid))}
-}
-
-// UserName returns the name of a user, or its number.
-func UserName(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return id
 }

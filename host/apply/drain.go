@@ -67,11 +67,9 @@ func (t *transaction) startDrain(leaving []*leaver, p *place) *drained {
 		defer close(d.done)
 		a.drain(context.Background(), leaving, t.before, timeout)
 		a.retain()
-		if t.trail.number != 0 {
-			a.o.Log.Step(t.trail.number, generation.Transition{Phase: "drained", Time: time.Now().UTC()})
-		}
+		t.trail.Later("drained")
 		a.o.Router.EmitHost("reload.drained", map[string]any{"generation": t.generation})
-		a.arrow("drained")
+		a.trails.At("drained")
 	})
 	return d
 }
@@ -165,28 +163,16 @@ func (a *Applier) retain() {
 // Shutdown gives up what runs and waits, then is the last transaction: it stops
 // every instance, and returns when all have ended. ctx cuts the drain short.
 func (a *Applier) Shutdown(ctx context.Context, who generation.Who) {
-	a.mu.Lock()
-	a.closed = true
-	for _, t := range []*turn{a.waiting, a.running} {
-		if t != nil {
-			t.cancel(errClosed)
-		}
-	}
-	plans := a.plans
-	a.plans = map[string]*heldPlan{}
-	a.mu.Unlock()
-	for _, p := range plans {
-		p.release(a)
-	}
-	a.slot <- struct{}{} // whoever runs is undone, or committed, first
+	a.plans.Clear(true)
+	a.queue.Close() // whoever runs is undone, or committed, first
 	a.mu.Lock()
 	have := a.have
 	a.mu.Unlock()
 	if have != nil {
 		start := time.Now()
-		t := &transaction{a: a, before: have, generation: a.Generation(), trail: a.begin(who)}
+		t := &transaction{a: a, before: have, generation: a.Generation(), trail: a.trails.Begin(who)}
 		t.plan = plan.Make(have, nil, nil)
-		t.trail.record.Summary = summary(t.plan)
+		t.trail.Summary(t.plan.Summary())
 		t.enter(Drain, "")
 		var leaving []*leaver
 		a.mu.Lock()
@@ -196,22 +182,8 @@ func (a *Applier) Shutdown(ctx context.Context, who generation.Who) {
 		}
 		a.mu.Unlock()
 		a.drain(ctx, leaving, have, have.Host.DrainTimeout)
-		t.trail.end(Result{Outcome: Stopped, Generation: t.generation, Elapsed: time.Since(start)})
+		a.note(t.trail, Result{Outcome: Stopped, Generation: t.generation, Elapsed: time.Since(start)})
 	}
 	a.drains.Wait()
-	a.giveUpLoads(ctx)
-}
-
-// giveUpLoads waits for loads that took too long, but not for ever: one that
-// hangs in a file system ends with the process.
-func (a *Applier) giveUpLoads(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.loads.Wait()
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
+	a.loads.Wait(ctx)
 }

@@ -3,55 +3,39 @@ package apply
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
+	plans "github.com/pluginhost/host/host/apply/internal/hold"
+	"github.com/pluginhost/host/host/apply/internal/turn"
 	"github.com/pluginhost/host/host/plan"
 )
 
-// Bounds of the plans whose leases are held.
-const (
-	maxHeld = 8
-	MaxHold = time.Hour
-)
-
-// heldPlan is a plan that holds what it reserved.
-type heldPlan struct {
-	Held
-	owners []string
-}
-
-// release gives up the leases.
-func (p *heldPlan) release(a *Applier) {
-	for _, o := range p.owners {
-		a.o.Leases.Release(o)
-	}
-}
+// MaxHold is how long a plan is held at most.
+const MaxHold = time.Hour
 
 // Plan says what Reload would do now. It reserves and verifies, so that it
 // knows and does not guess, and gives back what it took; with hold, it keeps the
 // leases that long, for a Reload with the plan. It takes nobody's place, and a
 // reload takes its.
-func (a *Applier) Plan(ctx context.Context, hold time.Duration, progress func(Progress)) (Result, error) {
+func (a *Applier) Plan(ctx context.Context, hold time.Duration, progress func(Progress)) (r Result, err error) {
 	start := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	select {
-	case a.slot <- struct{}{}:
-	case <-ctx.Done():
-		return a.undone(ctx, start), nil
+	err = a.queue.Follow(ctx, func(ctx context.Context) { r = a.look(ctx, hold, progress) })
+	if err != nil && !errors.Is(err, turn.ErrClosed) {
+		return a.undone(err, start), nil
 	}
-	defer func() { <-a.slot }()
-	me := &turn{cancel: cancel}
-	a.enter(me)
-	defer a.leave(me)
+	return r, err
+}
 
+func (a *Applier) look(ctx context.Context, hold time.Duration, progress func(Progress)) Result {
+	start := time.Now()
 	t := &transaction{a: a, progress: progress}
 	r := Result{Outcome: Unchanged, Generation: a.Generation(), Confirm: a.probation()}
 	err := t.load(ctx, nil)
 	switch {
 	case ctx.Err() != nil:
-		return a.undone(ctx, start), nil
+		return a.undone(context.Cause(ctx), start)
 	case err != nil:
 		r.Outcome, r.Message = RolledBack, err.Error()
 	case t.diags.HasErrors():
@@ -63,24 +47,24 @@ func (a *Applier) Plan(ctx context.Context, hold time.Duration, progress func(Pr
 			break
 		}
 		r.Outcome = Changes
-		t.look()
+		t.count()
 		t.candidates()
 		defer t.undo()
 		if err = t.phases(ctx, Reserve, Verify); err == nil && hold > 0 {
 			r.Held, err = t.hold(ctx, hold)
 		}
 		if ctx.Err() != nil {
-			r = a.undone(ctx, start)
+			r = a.undone(context.Cause(ctx), start)
 		} else if err != nil {
 			r.Outcome, r.Message = RolledBack, err.Error()
 		}
 	}
 	r.Diagnostics, r.Elapsed = t.diags, time.Since(start)
-	return r, nil
+	return r
 }
 
-// look counts what the instances that leave have in hand.
-func (t *transaction) look() {
+// count counts what the instances that leave have in hand.
+func (t *transaction) count() {
 	a := t.a
 	listeners := map[string][]string{} // by address
 	var all []string
@@ -114,31 +98,29 @@ func (t *transaction) look() {
 // hold keeps the leases for a reload with this plan.
 func (t *transaction) hold(ctx context.Context, hold time.Duration) (*Held, error) {
 	a := t.a
-	p := &heldPlan{Held: Held{ID: rand.Text(), Base: t.generation - 1, Config: t.fingerprint(),
-		Expires: time.Now().Add(min(hold, MaxHold)).UTC()}}
+	h := &Held{ID: rand.Text(), Base: t.generation - 1, Config: t.fingerprint(), Expires: time.Now().Add(min(hold, MaxHold)).UTC()}
+	var owners []string
+	release := func() {
+		for _, o := range owners {
+			a.o.Leases.Release(o)
+		}
+	}
 	for _, m := range t.made {
-		owner := m.Address() + "@plan-" + p.ID
-		p.owners = append(p.owners, owner)
+		owner := m.Address() + "@plan-" + h.ID
+		owners = append(owners, owner)
 		for _, r := range m.config.Resources {
 			if _, err := a.o.Leases.Acquire(ctx, owner, want(r)); err != nil {
-				p.release(a)
+				release()
 				return nil, fmt.Errorf("hold %s: %w", r.Value, err)
 			}
 		}
 	}
-	a.mu.Lock()
-	full := len(a.plans) >= maxHeld || a.closed
-	if !full {
-		a.plans[p.ID] = p
-	}
-	a.mu.Unlock()
-	if full {
-		p.release(a)
-		return nil, fmt.Errorf("%d plans are held already, which is the limit: apply one, or wait until one expires", maxHeld)
+	if !a.plans.Keep(plans.Plan{ID: h.ID, Config: h.Config, Expires: h.Expires, Release: release}) {
+		release()
+		return nil, errors.New("as many plans are held as there may be: apply one, or wait until one expires")
 	}
 	a.wake()
-	h := p.Held
-	return &h, nil
+	return h, nil
 }
 
 // fingerprint is equal for what gives the same plan: files, variables and
@@ -156,13 +138,11 @@ func (t *transaction) fingerprint() string {
 
 // fits says why a plan cannot be applied any more.
 func (a *Applier) fits(h *Held, t *transaction) error {
-	a.mu.Lock()
-	p := a.plans[h.ID]
-	a.mu.Unlock()
+	p, held := a.plans.Get(h.ID)
 	switch {
 	case h.Base != t.generation-1:
 		return fmt.Errorf("the plan was made for generation %d, but generation %d is serving: make a new one with host plan", h.Base, t.generation-1)
-	case p == nil:
+	case !held:
 		return fmt.Errorf("the plan is not held any more: it has expired at %s, or the daemon was started anew; make a new one with host plan", h.Expires.Local().Format(time.DateTime))
 	case p.Config != t.fingerprint() || p.Config != h.Config:
 		return fmt.Errorf("the configuration or a plugin has changed since the plan was made: make a new one with host plan")

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pluginhost/host/host/apply/internal/turn"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/plan"
 	"github.com/pluginhost/host/host/resource"
@@ -116,7 +117,7 @@ func (t *transaction) each(ctx context.Context, made []*candidate, limit time.Du
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, limit)
 			defer cancel()
-			if err := f(ctx, m); err != nil && !errors.Is(context.Cause(ctx), errSuperseded) {
+			if err := f(ctx, m); err != nil && !errors.Is(context.Cause(ctx), turn.ErrSuperseded) {
 				t.diagnose(m.config, "", fmt.Sprintf("%s cannot be started", m.Address()), err.Error())
 			}
 			return nil

@@ -19,7 +19,7 @@ func (a *Applier) Run(ctx context.Context) error {
 	defer timer.Stop()
 	var notBefore time.Time // of the next return
 	for {
-		next := a.expire(time.Now())
+		next := a.plans.Expire(time.Now())
 		until, back := a.due()
 		if !until.IsZero() && until.Before(notBefore) {
 			until = notBefore
@@ -62,33 +62,13 @@ func (a *Applier) due() (time.Time, uint64) {
 
 // goBack returns to a generation and reports whether that was the end of it.
 func (a *Applier) goBack(ctx context.Context, to uint64) bool {
-	r, err := a.Reload(ctx, Request{Who: System("not confirmed in time"), Return: true, To: to}, nil)
+	r, err := a.Reload(ctx, Request{Who: generation.System("not confirmed in time"), Return: true, To: to}, nil)
 	if err != nil || r.Outcome != Committed && r.Outcome != Unchanged {
 		a.o.Logger.Error("the generation was not confirmed, and the return failed", "to", to, "outcome", r.Outcome, "message", r.Message, "error", err)
 		return false
 	}
 	a.o.Logger.Warn("the generation was not confirmed in time", "returned_to", to, "generation", r.Generation)
 	return true
-}
-
-// expire releases the plans whose time is over, and returns when the next is.
-func (a *Applier) expire(now time.Time) (next time.Time) {
-	a.mu.Lock()
-	var over []*heldPlan
-	for id, p := range a.plans {
-		switch {
-		case !p.Expires.After(now):
-			over = append(over, p)
-			delete(a.plans, id)
-		case next.IsZero() || p.Expires.Before(next):
-			next = p.Expires
-		}
-	}
-	a.mu.Unlock()
-	for _, p := range over {
-		p.release(a)
-	}
-	return next
 }
 
 // wake lets Run look at the times again.

@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pluginhost/host/host/apply/internal/trail"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/generation"
-	"github.com/pluginhost/host/host/instance"
+	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/plan"
 	"github.com/pluginhost/host/host/resource"
 )
@@ -24,8 +23,6 @@ const (
 	loadTimeout = 30 * time.Second // before a configuration says otherwise
 )
 
-const failedState = instance.Failed
-
 // transaction is one attempt to reach a generation.
 type transaction struct {
 	a          *Applier
@@ -33,7 +30,7 @@ type transaction struct {
 	before     *config.Config
 	plan       *plan.Plan
 	generation uint64
-	trail      *attempt            // nil for a plan, which leaves none
+	trail      *trail.Trail        // nil for a plan, which leaves none
 	carried    *generation.Confirm // the probation that this one goes on with
 
 	mu       sync.Mutex
@@ -53,17 +50,17 @@ type candidate struct {
 // transact runs the phases. The caller holds the slot.
 func (a *Applier) transact(ctx context.Context, req Request, from *generation.Record, progress func(Progress)) (r Result, d *drained) {
 	start := time.Now()
-	t := &transaction{a: a, progress: progress, trail: a.begin(req.Who)}
+	t := &transaction{a: a, progress: progress, trail: a.trails.Begin(req.Who)}
 	end := func(o Outcome, message string) Result {
 		return Result{Outcome: o, Generation: a.Generation(), Plan: t.plan, Diagnostics: t.diags,
 			Elapsed: time.Since(start), Message: message}
 	}
 	defer func() {
 		r.Confirm = a.probation()
-		t.trail.end(r)
+		a.note(t.trail, r)
 	}()
 	givenUp := func() Result {
-		r := a.undone(ctx, start)
+		r := a.undone(context.Cause(ctx), start)
 		r.Plan, r.Diagnostics = t.plan, t.diags
 		return r
 	}
@@ -77,7 +74,7 @@ func (a *Applier) transact(ctx context.Context, req Request, from *generation.Re
 		return end(Invalid, "the configuration has errors"), nil
 	}
 	first := t.make()
-	t.trail.record.Summary = summary(t.plan)
+	t.trail.Summary(t.plan.Summary())
 	if req.Plan != nil {
 		if err := a.fits(req.Plan, t); err != nil {
 			return end(RolledBack, err.Error()), nil
@@ -114,7 +111,7 @@ func (a *Applier) transact(ctx context.Context, req Request, from *generation.Re
 		return end(RolledBack, err.Error()), nil
 	}
 	// From here on everything rolls forward, whatever becomes of ctx.
-	a.arrow("recorded")
+	a.trails.At("recorded")
 	d = t.commit(context.WithoutCancel(ctx), place, record.Confirm)
 	return end(Committed, ""), d
 }
@@ -134,31 +131,16 @@ func (t *transaction) load(ctx context.Context, from *generation.Record) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("load took longer than %s; host { load_timeout } sets that", limit))
 	defer cancel()
-	select {
-	case a.loading <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	type loaded struct {
-		Loaded
-		diags config.Diagnostics
-	}
-	done := make(chan loaded, 1)
-	a.loads.Go(func() {
-		defer func() { <-a.loading }()
+	loaded := make(chan func(), 1)
+	err := a.loads.Call(ctx, func() {
 		l, diags := a.o.Load(ctx, from)
-		done <- loaded{l, diags}
+		loaded <- func() { t.want, t.diags = l, diags }
 	})
-	select {
-	case l := <-done:
-		t.want, t.diags = l.Loaded, l.diags
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err == nil {
+		(<-loaded)()
+		err = context.Cause(ctx)
 	}
+	return err
 }
 
 // make compares what serves with what is wanted, and reports whether nothing
@@ -170,14 +152,14 @@ func (t *transaction) make() (first bool) {
 	t.before = a.have
 	t.plan = plan.Make(a.have, t.want.Config, a.failed())
 	a.mu.Unlock()
-	t.enter(Plan, summary(t.plan))
+	t.enter(Plan, t.plan.Summary())
 	return t.before == nil
 }
 
 // record is what the state directory will say of the generation.
 func (t *transaction) record(req Request, from *generation.Record) generation.Record {
 	a := t.a
-	r := generation.Record{Generation: t.generation, Time: time.Now().UTC(), Who: req.Who, Summary: summary(t.plan),
+	r := generation.Record{Generation: t.generation, Time: time.Now().UTC(), Who: req.Who, Summary: t.plan.Summary(),
 		Config: t.want.Source.Fingerprint(), Plugins: map[string]string{}, Vars: t.want.Source.Vars, Secrets: t.want.Source.Secrets}
 	for n := range t.want.Config.Instances {
 		i := &t.want.Config.Instances[n]
@@ -321,15 +303,13 @@ func (t *transaction) commit(ctx context.Context, p *place, confirm *generation.
 		confirm = nil
 	}
 	a.have, a.generation, a.confirm = t.want.Config, t.generation, confirm
-	plans := a.plans
-	a.plans = map[string]*heldPlan{}
 	a.mu.Unlock()
 	a.wake()
 
 	if len(t.plan.Routes) > 0 || t.before == nil {
 		a.o.Router.Swap(t.want.Config.Routes)
 	}
-	a.arrow("routes")
+	a.trails.At("routes")
 	t.serve(ctx, serving, leaving)
 	for level := 0; level <= t.top(); level++ {
 		_ = t.each(ctx, t.level(level), t.want.Config.Host.Commit, func(ctx context.Context, m *candidate) error {
@@ -337,10 +317,8 @@ func (t *transaction) commit(ctx context.Context, p *place, confirm *generation.
 			return nil
 		})
 	}
-	a.arrow("gates")
-	for _, p := range plans { // they started from a generation that has passed
-		p.release(a)
-	}
+	a.trails.At("gates")
+	a.plans.Clear(false) // they started from a generation that has passed
 	if confirmed {
 		if err := a.o.Store.Confirmed(); err != nil {
 			a.o.Logger.Error("the confirmation cannot be recorded", "error", err)
@@ -384,7 +362,7 @@ func (t *transaction) serve(ctx context.Context, serving map[string]*config.Inst
 // enter begins a phase.
 func (t *transaction) enter(p Phase, message string) {
 	if t.trail != nil {
-		t.trail.enter(p, t.generation)
+		t.trail.Enter(string(p), t.generation, p == Load || p == Plan)
 	}
 	t.tell(Progress{Phase: p, Message: message})
 }
@@ -398,22 +376,14 @@ func (t *transaction) tell(p Progress) {
 	}
 }
 
-// summary counts the steps of a plan.
-func summary(p *plan.Plan) string {
-	n := map[plan.Op]int{}
-	for _, s := range p.Steps {
-		n[s.Op]++
+// note closes a trail, and tells whoever routes the host's events.
+func (a *Applier) note(t *trail.Trail, r Result) {
+	t.End(observe.Reload{Outcome: string(r.Outcome), Generation: r.Generation, Elapsed: r.Elapsed, Message: r.Message}, r.Outcome == Unchanged)
+	event := map[string]any{"outcome": r.Outcome, "generation": r.Generation, "message": r.Message}
+	switch r.Outcome {
+	case Committed:
+		a.o.Router.EmitHost("reload.committed", event)
+	case Invalid, RolledBack:
+		a.o.Router.EmitHost("reload.refused", event)
 	}
-	var parts []string
-	for _, x := range []struct {
-		n    int
-		what string
-	}{{n[plan.Start], "to start"}, {n[plan.Replace], "to replace"}, {n[plan.Update], "to update"}, {n[plan.Stop], "to stop"}, {len(p.Routes), "routes changed"}} {
-		if x.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
-		}
-	}
-	return strings.Join(append(parts, fmt.Sprintf("%d kept", p.Kept)), ", ")
 }
-
-func samePlugins(a, b map[string]string) bool { return maps.Equal(a, b) }

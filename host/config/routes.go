@@ -21,7 +21,8 @@ import (
 )
 
 // HostEvents are the events of the host itself, written host.NAME.
-var HostEvents = []string{"ready", "reload.committed", "reload.refused", "instance.crashed", "plugin.changed"}
+var HostEvents = []string{"ready", "reload.phase", "reload.committed", "reload.refused", "reload.drained",
+	"reload.confirmed", "instance.crashed", "plugin.changed"}
 
 var deliveryDefaults = Delivery{Timeout: 30 * time.Second, Attempts: 3, Backoff: 100 * time.Millisecond,
 	MaxBackoff: 10 * time.Second, Await: true, Queue: 1024, Overflow: "block"}

@@ -30,13 +30,6 @@ import (
 // Keep is how many generations are kept.
 const Keep = 20
 
-// Who asked for something.
-type Who struct {
-	Command string `json:"command"` // host reload, SIGHUP, …
-	UID     uint32 `json:"uid"`
-	User    string `json:"user"` // name of the uid, or its number
-}
-
 // Source is what a configuration was made of.
 type Source struct {
 	Files   []File            // by name

@@ -2,6 +2,11 @@
 // be done. It is pure: it asks and changes nothing.
 package plan
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Op is what happens to an instance.
 type Op string
 
@@ -47,3 +52,21 @@ type Change struct {
 
 // Empty reports whether there is nothing to do.
 func (p *Plan) Empty() bool { return len(p.Steps) == 0 && len(p.Routes) == 0 }
+
+// Summary counts the steps.
+func (p *Plan) Summary() string {
+	n := map[Op]int{}
+	for _, s := range p.Steps {
+		n[s.Op]++
+	}
+	var parts []string
+	for _, x := range []struct {
+		n    int
+		what string
+	}{{n[Start], "to start"}, {n[Replace], "to replace"}, {n[Update], "to update"}, {n[Stop], "to stop"}, {len(p.Routes), "routes changed"}} {
+		if x.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
+		}
+	}
+	return strings.Join(append(parts, fmt.Sprintf("%d kept", p.Kept)), ", ")
+}
