@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -77,13 +78,28 @@ func names(entries []catalog.Entry) []string {
 	return list
 }
 
+// settleTime is how long an executable that was just dropped in is waited for.
+const settleTime = 2 * time.Second
+
+// entries asks for what is in the plugin directory. What is being looked at
+// right now is waited for a moment: its author has just built it.
 func (a *app) entries(cmd *cobra.Command) ([]catalog.Entry, error) {
 	c, err := a.client()
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	return c.Plugins(cmd.Context())
+	for end := time.Now().Add(settleTime); ; {
+		entries, err := c.Plugins(cmd.Context())
+		if err != nil || time.Now().After(end) || !slices.ContainsFunc(entries, func(e catalog.Entry) bool { return e.State == catalog.Pending }) {
+			return entries, err
+		}
+		select {
+		case <-cmd.Context().Done():
+			return nil, cmd.Context().Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (a *app) printPlugin(e catalog.Entry) {

@@ -2,13 +2,11 @@ package config
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
@@ -268,20 +266,41 @@ func (b *builder) routeText(r *Route, when, input hclsyntax.Expression) string {
 			s.WriteString(" with " + h)
 		}
 	}
-	d := r.Delivery
-	if d != deliveryDefaults {
-		dead := ""
-		if d.DeadLetter != nil {
-			dead = d.DeadLetter.Instance + "." + d.DeadLetter.Name
-		}
-		d.DeadLetter = nil
-		text, _ := json.Marshal(d) // plain values cannot fail
-		s.WriteString(" delivery " + string(text))
-		if dead != "" {
-			s.WriteString(" dead_letter " + dead)
-		}
-	}
+	s.WriteString(deliveryText(r.Delivery))
 	return s.String()
+}
+
+// deliveryText says what is set otherwise than by default.
+func deliveryText(d Delivery) string {
+	var set []string
+	add := func(name string, value, normal any) {
+		if value == normal {
+			return
+		}
+		switch value.(type) {
+		case string, time.Duration:
+			value = fmt.Sprintf("%q", fmt.Sprint(value))
+		}
+		set = append(set, fmt.Sprintf("%s = %v", name, value))
+	}
+	n := deliveryDefaults
+	add("timeout", d.Timeout, n.Timeout)
+	add("attempts", d.Attempts, n.Attempts)
+	add("backoff", d.Backoff, n.Backoff)
+	add("max_backoff", d.MaxBackoff, n.MaxBackoff)
+	add("await", d.Await, n.Await)
+	add("queue", d.Queue, n.Queue)
+	add("overflow", d.Overflow, n.Overflow)
+	add("concurrency", d.Concurrency, n.Concurrency)
+	add("order", d.Order, n.Order)
+	add("durable", d.Durable, n.Durable)
+	if d.DeadLetter != nil {
+		set = append(set, "dead_letter = "+d.DeadLetter.Instance+"."+d.DeadLetter.Name)
+	}
+	if len(set) == 0 {
+		return ""
+	}
+	return " delivery { " + strings.Join(set, ", ") + " }"
 }
 
 // source returns an expression's text with white space folded.
@@ -291,19 +310,7 @@ func (b *builder) source(e hclsyntax.Expression) string {
 	if r.Start.Byte < 0 || r.End.Byte > len(src) || r.Start.Byte > r.End.Byte {
 		return ""
 	}
-	var s strings.Builder
-	tokens, _ := hclsyntax.LexExpression(src[r.Start.Byte:r.End.Byte], r.Filename, hcl.InitialPos)
-	for i, t := range tokens {
-		switch t.Type {
-		case hclsyntax.TokenNewline, hclsyntax.TokenComment, hclsyntax.TokenEOF:
-			continue
-		}
-		if i > 0 && t.Type != hclsyntax.TokenQuotedLit && t.Type != hclsyntax.TokenCQuote && t.Type != hclsyntax.TokenDot && tokens[i-1].Type != hclsyntax.TokenOQuote && tokens[i-1].Type != hclsyntax.TokenDot {
-			s.WriteByte(' ')
-		}
-		s.Write(t.Bytes)
-	}
-	return s.String()
+	return syntax.Fold(src[r.Start.Byte:r.End.Byte])
 }
 
 // captured is a hash of the values from outside of an expression, or "".
