@@ -24,7 +24,7 @@ help:
 	@echo 'make fuzz          each fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench         Go benchmarks'
 	@echo 'make bench-events  events per second beside naive go-plugin and a bare relay'
-	@echo 'make generate      the generated code, from the .proto files'
+	@echo 'make generate      the generated code from the .proto files, and the reference in README.md'
 	@echo 'make check         everything that .ci/run does but the installation'
 
 build:
@@ -84,6 +84,7 @@ generate: tools-generate
 	PATH=$(TOOLS):$$PATH buf generate sdk/wire --path sdk/wire/plugin.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-go","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"},{"local":"protoc-gen-go-grpc","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"}]}'
 	PATH=$(TOOLS):$$PATH buf generate host/control --path host/control/control.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-go","out":"host/control","opt":"module=github.com/pluginhost/host/host/control"},{"local":"protoc-gen-connect-go","out":"host/control","opt":"module=github.com/pluginhost/host/host/control"}]}'
 	gofmt -w sdk/wire/internal host/control/internal
+	$(GO) test ./cmd/host -run '^TestReadmeReference$$' -update
 
 tools-generate:
 	@[ -x $(TOOLS)/buf ] || GOBIN=$(TOOLS) $(GO) install github.com/bufbuild/buf/cmd/buf@$(BUF)
