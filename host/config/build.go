@@ -11,15 +11,13 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/reference"
 	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
 // maxInstances bounds what for_each may make of a configuration.
 const maxInstances = 10_000
-
-// maxCycles bounds how many circles of references are told.
-const maxCycles = 20
 
 // builder is one Build.
 type builder struct {
@@ -122,7 +120,7 @@ func (f *Files) evalLocals() map[string]cty.Value {
 		}
 		return some
 	}
-	order, cycles := sortRefs(names, refs)
+	order, cycles := reference.Sort(names, refs)
 	for _, cycle := range cycles {
 		f.diags.Problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
 	}
@@ -132,47 +130,6 @@ func (f *Files) evalLocals() map[string]cty.Value {
 		}
 	}
 	return values
-}
-
-// sortRefs orders names so that what is referred to comes first. Of cycles it
-// returns the chains; their members, and those that refer to them, are not in
-// the order.
-func sortRefs(names []string, refs func(string) []string) (order []string, cycles [][]string) {
-	const entered, left, lost = 1, 2, 3
-	state := map[string]int{}
-	var stack []string
-	var visit func(string) bool
-	visit = func(n string) bool {
-		switch state[n] {
-		case left:
-			return true
-		case lost:
-			return false
-		case entered:
-			if len(cycles) < maxCycles {
-				cycles = append(cycles, append(slices.Clone(stack[slices.Index(stack, n):]), n))
-			}
-			return false
-		}
-		state[n] = entered
-		stack = append(stack, n)
-		ok := true
-		for _, r := range refs(n) {
-			ok = visit(r) && ok
-		}
-		stack = stack[:len(stack)-1]
-		state[n] = left
-		if ok {
-			order = append(order, n)
-		} else {
-			state[n] = lost
-		}
-		return ok
-	}
-	for _, n := range names {
-		visit(n)
-	}
-	return order, cycles
 }
 
 // collect finds the plugin blocks and their plugins.

@@ -29,7 +29,7 @@ var restartDefaults = Restart{Max: 5, Within: time.Minute, Backoff: 250 * time.M
 // evalGroups makes the instances, those that others refer to first.
 func (b *builder) evalGroups() {
 	names := slices.Sorted(maps.Keys(b.groups))
-	order, cycles := sortRefs(names, func(n string) []string { return b.groups[n].refs })
+	order, cycles := reference.Sort(names, func(n string) []string { return b.groups[n].refs })
 	for _, cycle := range cycles {
 		b.diags.Problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
 	}

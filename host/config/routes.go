@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -261,10 +260,7 @@ func (b *builder) routeText(r *Route, when, input hclsyntax.Expression) string {
 		if x.e == nil {
 			continue
 		}
-		s.WriteString(" " + x.name + " " + b.source(x.e))
-		if h := b.captured(x.e); h != "" {
-			s.WriteString(" with " + h)
-		}
+		s.WriteString(" " + x.name + " " + expression.Text(x.e, b.ctx, b.diags.Source(x.e.Range().Filename)))
 	}
 	s.WriteString(deliveryText(r.Delivery))
 	return s.String()
@@ -301,45 +297,4 @@ func deliveryText(d Delivery) string {
 		return ""
 	}
 	return " delivery { " + strings.Join(set, ", ") + " }"
-}
-
-// source returns an expression's text with white space folded.
-func (b *builder) source(e hclsyntax.Expression) string {
-	r := e.Range()
-	src := b.diags.Source(r.Filename)
-	if r.Start.Byte < 0 || r.End.Byte > len(src) || r.Start.Byte > r.End.Byte {
-		return ""
-	}
-	return syntax.Fold(src[r.Start.Byte:r.End.Byte])
-}
-
-// captured is a hash of the values from outside of an expression, or "".
-func (b *builder) captured(e hclsyntax.Expression) string {
-	h := sha256.New()
-	any := false
-	for _, t := range e.Variables() {
-		if root := t.RootName(); root != "var" && root != "local" {
-			continue
-		}
-		v, diags := t.TraverseAbs(b.ctx)
-		if diags.HasErrors() {
-			continue
-		}
-		v, _ = v.UnmarkDeep()
-		any = true
-		_, _ = fmt.Fprintf(h, "%#v\n", v)
-	}
-	for _, call := range expression.OutsideCalls(e) {
-		v, diags := call.Value(b.ctx) // read before: the same value
-		if diags.HasErrors() {
-			continue
-		}
-		v, _ = v.UnmarkDeep()
-		any = true
-		_, _ = fmt.Fprintf(h, "%s %#v\n", call.Name, v)
-	}
-	if !any {
-		return ""
-	}
-	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }

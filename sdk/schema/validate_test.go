@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -122,7 +123,7 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		case err != nil && len(err.Error()) > 20*400:
 			t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
-		case err != nil && strings.ContainsAny(err.Error(), "\x1b\x07\xff"):
+		case err != nil && strings.ContainsAny(err.Error(), "\x1b\x07") || err != nil && !utf8.ValidString(err.Error()):
 			t.Errorf("%s: the error has control characters: %q", name, err)
 		}
 	}

@@ -219,20 +219,15 @@ func limitRegex(args []cty.Value) error {
 	if len(pattern) > maxPattern {
 		return fmt.Errorf("the pattern has %d bytes; at most %d are allowed", len(pattern), maxPattern)
 	}
-	parsed, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
+	re, size := compile(pattern)
+	if re == nil {
 		return nil // f says what is wrong
 	}
-	prog, err := syntax.Compile(parsed.Simplify())
-	if err != nil {
-		return nil
-	}
-	cost := len(prog.Inst) * len(s)
+	cost := size * len(s)
 	if cost > maxMatching {
 		return errors.New("the pattern is too much work for so long a text")
 	}
-	re, err := regexp.Compile(pattern)
-	if err != nil || len(args) == 2 && cost < maxMatching/MaxElements {
+	if len(args) == 2 && cost < maxMatching/MaxElements {
 		return nil
 	}
 	// Each of many matches can look at all that follows.
@@ -250,6 +245,23 @@ func limitRegex(args []cty.Value) error {
 		return tooLong(total)
 	}
 	return nil
+}
+
+// compile compiles a pattern and says how many instructions it has; nil when it
+// is not one.
+func compile(pattern string) (re *regexp.Regexp, size int) {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, 0
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, 0
+	}
+	if re, err = regexp.Compile(pattern); err != nil {
+		return nil, 0
+	}
+	return re, len(prog.Inst)
 }
 
 func limitProduct(args []cty.Value) error {
