@@ -141,7 +141,7 @@ func defaultOf(kind schema.Kind, text string) json.RawMessage {
 
 func (r reader) settings(t reflect.Type, depth int) (*Settings, error) {
 	if depth > schema.MaxDepth-2 {
-		return nil, fmt.Errorf("it is nested more than %d deep; a type that contains itself cannot be Settings", schema.MaxDepth-2)
+		return nil, fmt.Errorf("it is nested more than %d deep; a type that contains itself cannot be configured", schema.MaxDepth-2)
 	}
 	kind, ok := meanings[t]
 	if !ok {
@@ -191,5 +191,5 @@ func (r reader) settings(t reflect.Type, depth int) (*Settings, error) {
 		}
 		return &Settings{Type: schema.Type{Kind: kind, Elem: &elem.Type}, goType: t, elem: elem}, nil
 	}
-	return nil, fmt.Errorf("%s cannot be Settings", t)
+	return nil, fmt.Errorf("a %s cannot be configured", t)
 }
