@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -50,6 +51,15 @@ type world struct {
 	serial   int             // of events, in their data
 	answered map[string]bool // route and event whose success was taken
 	lines    map[string]*simLine
+	tokens   []simToken
+	redeemed map[string]bool
+	replayed map[wire.ID]bool // they come again behind those that were after them
+}
+
+// simToken is a token that was given out, for whoever settles with it.
+type simToken struct {
+	token string
+	wire.Deliver
 }
 
 // simLife is one life of an instance.
@@ -93,7 +103,7 @@ var addresses = []string{"b", "c", "d", "dead"}
 
 func (w *world) run() {
 	w.answered, w.lines = map[string]bool{}, map[string]*simLine{}
-	w.emitted = map[*emitter][]uint64{}
+	w.emitted, w.redeemed, w.replayed = map[*emitter][]uint64{}, map[string]bool{}, map[wire.ID]bool{}
 	for n := range 10 {
 		w.routes = append(w.routes, w.newRoute(n))
 	}
@@ -159,6 +169,17 @@ func (w *world) step() {
 		for range 1 + w.rng.IntN(6) {
 			w.answer()
 			w.look()
+		}
+	case n < 77:
+		w.redeem()
+	case n < 79:
+		if e := w.emitters[w.rng.IntN(len(w.emitters))]; len(w.emitted[e]) > 0 {
+			p := w.emitted[e]
+			w.g.r.Withdraw(&e.Source, p[max(0, len(p)-1-w.rng.IntN(20))])
+		}
+	case n < 80:
+		for _, x := range w.g.r.Replay(func(*observe.Dead) bool { return w.rng.IntN(3) == 0 }) {
+			w.replayed[x.Event] = true
 		}
 	case n < 83:
 		if l := w.anyLife(); l != nil {
@@ -242,6 +263,14 @@ func (w *world) answer() {
 	n := w.rng.IntN(len(l.held))
 	d := l.held[n]
 	l.held = append(l.held[:n], l.held[n+1:]...)
+	if w.rng.IntN(6) == 0 {
+		if token, err := l.Detach(d.Delivery, d.Attempt); err == nil {
+			w.tokens = append(w.tokens, simToken{token, d})
+		}
+		w.free(l, d) // the subject keeps its turn; that the next waits is checked by the order of serials
+		l.Credit(1)
+		return
+	}
 	w.free(l, d)
 	switch kind := w.rng.IntN(10); {
 	case kind < 6:
@@ -260,11 +289,47 @@ func (w *world) answer() {
 	l.Credit(1)
 }
 
+// redeem settles with a token: a good one, a stale one, a used one or none.
+func (w *world) redeem() {
+	if len(w.tokens) == 0 || w.rng.IntN(8) == 0 {
+		if err := w.g.r.Redeem("z", "", &wire.Settle{Token: "forged"}); err == nil || err.Reason != wire.ReasonUnknownToken {
+			w.t.Errorf("a forged token: %v", err)
+		}
+		return
+	}
+	x := w.tokens[w.rng.IntN(len(w.tokens))]
+	s := &wire.Settle{Token: x.token, Value: x.Event.Data}
+	if w.rng.IntN(4) == 0 {
+		s.Err = &wire.Error{Code: wire.Unavailable, Message: "not now", Retryable: w.rng.IntN(2) == 0}
+	}
+	err := w.g.r.Redeem("z", "", s)
+	switch {
+	case err == nil && w.redeemed[x.token]:
+		w.t.Errorf("token %s was taken twice", x.token)
+	case err == nil:
+		w.redeemed[x.token] = true
+		if s.Err == nil {
+			w.took(x.Deliver)
+		}
+	case w.redeemed[x.token] && err.Reason != wire.ReasonAlreadySettled, !w.redeemed[x.token] && err.Reason != wire.ReasonStaleAttempt:
+		w.t.Errorf("token %s, used %t: %v", x.token, w.redeemed[x.token], err)
+	}
+}
+
 func (w *world) resolve(l *simLife, d wire.Deliver) {
 	if l.Settle(&wire.Settle{Ref: d.Delivery, Attempt: d.Attempt, Value: d.Event.Data}) != nil {
 		return // late
 	}
+	w.took(d)
+}
+
+// took notes a success that was taken: there is one for a delivery, and one
+// more for each replay, which comes after a death and so after no success.
+func (w *world) took(d wire.Deliver) {
 	key := fmt.Sprint(d.Action, "/", d.Event.ID, "/", string(d.Input)) // dead letters of one event differ in the input
+	if d.Action == 0 && w.replayed[d.Event.ID] {
+		return // it may die again in the same way, and has another letter then
+	}
 	if w.answered[key] {
 		w.t.Errorf("event %s was settled twice by action %d", d.Event.Data, d.Action)
 	}
@@ -287,11 +352,11 @@ func (w *world) look() {
 			continue
 		}
 		serial, _ := strconv.Atoi(string(s.Event.Data))
-		if serial < line.serial || line.at != nil {
+		if serial < line.serial && !w.replayed[s.Event.ID] || line.at != nil {
 			w.t.Errorf("subject %s, action %d: event %d after %d, which is in flight: %t",
 				s.Event.Subject, s.Action, serial, line.serial, line.at != nil)
 		}
-		*line = simLine{serial, s.to, s.Delivery, s.Attempt}
+		*line = simLine{max(serial, line.serial), s.to, s.Delivery, s.Attempt}
 	}
 }
 
