@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,6 +50,9 @@ func full(s observe.Status) observe.Status {
 	if s.Draining == nil {
 		s.Draining = []observe.Draining{}
 	}
+	if s.Reasons == nil {
+		s.Reasons = []observe.Reason{}
+	}
 	return s
 }
 
@@ -92,12 +97,19 @@ func (a *app) printStatus(s observe.Status) {
 		_, _ = fmt.Fprintln(w)
 		table(w, rows...)
 	}
+	printWaits(w, s)
 	e := s.Events
 	_, _ = fmt.Fprintf(w, "\nevents: %d accepted = %d resolved + %d rejected + %d pending", e.Accepted, e.Resolved, e.Rejected, e.Pending)
 	if e.Dead+e.Dropped > 0 {
 		_, _ = fmt.Fprintf(w, " + %d dead + %d dropped", e.Dead, e.Dropped)
 	}
 	_, _ = fmt.Fprintln(w)
+	if len(s.Reasons) > 0 {
+		_, _ = fmt.Fprintf(w, "rejected: %s\n", reasons(s.Reasons))
+	}
+	if s.Dead > 0 {
+		_, _ = fmt.Fprintf(w, "%s kept; host events dead shows them\n", fmt.Sprint(s.Dead, " dead deliveries are"))
+	}
 	for _, x := range s.Subsystems {
 		if x.Light != observe.Green && x.Name+": "+x.Reason != s.Reason { // that one stands at the top
 			_, _ = fmt.Fprintf(w, "%s %s: %s\n", a.light(w, x.Light), x.Name, plain(x.Reason))
@@ -115,4 +127,36 @@ func (a *app) printStatus(s observe.Status) {
 	if r := s.LastReload; r != nil {
 		_, _ = fmt.Fprintf(w, "last reload: %s, %s ago, took %s\n", r.Outcome, short(time.Since(r.Time)), short(r.Elapsed))
 	}
+}
+
+// printWaits says for what instances and routes wait, and why routes failed.
+func printWaits(w io.Writer, s observe.Status) {
+	for _, i := range s.Instances {
+		if i.Waits != "" {
+			_, _ = fmt.Fprintf(w, "%s %s\n", i.Address, plain(i.Waits))
+		}
+		if i.Refused > 0 {
+			_, _ = fmt.Fprintf(w, "%s was refused %s to act as somebody else\n", i.Address, count(int(i.Refused), "attempt"))
+		}
+	}
+	for _, r := range s.Routes {
+		if r.Waits != "" {
+			_, _ = fmt.Fprintf(w, "route %s %s\n", r.Name, plain(r.Waits))
+		}
+		if r.Detached > 0 {
+			_, _ = fmt.Fprintf(w, "route %s has %d detached, waiting for whoever has their token\n", r.Name, r.Detached)
+		}
+		if len(r.Reasons) > 0 {
+			_, _ = fmt.Fprintf(w, "route %s failed: %s\n", r.Name, reasons(r.Reasons))
+		}
+	}
+}
+
+// reasons shows what ended without success: 3 dead by crashed, 1 rejected by queue_full.
+func reasons(all []observe.Reason) string {
+	parts := make([]string, len(all))
+	for n, r := range all {
+		parts[n] = fmt.Sprintf("%d %s by %s", r.Count, r.Ending, plain(r.Reason))
+	}
+	return strings.Join(parts, ", ")
 }

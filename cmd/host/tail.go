@@ -64,7 +64,7 @@ func (a *app) printEntry(e observe.Entry) {
 	switch e.Step {
 	case observe.Resolved:
 		step = a.paint(w, "32", step)
-	case observe.Rejected, observe.DeadLettered, observe.Dropped:
+	case observe.Rejected, observe.DeadLettered, observe.Dropped, observe.Refused:
 		step = a.paint(w, "31", step)
 	}
 	line := []string{e.Time.Local().Format("15:04:05.000"), e.Event.String(), e.Type, step}
@@ -74,7 +74,11 @@ func (a *app) printEntry(e observe.Entry) {
 	if e.Route != "" {
 		line = append(line, "route="+e.Route)
 	}
-	if e.Instance != "" && e.Step != observe.Emitted { // whose it is stands in its type
+	switch {
+	case e.Instance == "" || e.Step == observe.Emitted: // whose it is stands in its type
+	case e.Step == observe.Refused:
+		line = append(line, "by="+e.Instance)
+	default:
 		line = append(line, "to="+e.Instance)
 	}
 	if e.Attempt > 0 {
@@ -82,6 +86,9 @@ func (a *app) printEntry(e observe.Entry) {
 	}
 	if e.Elapsed > 0 {
 		line = append(line, short(e.Elapsed))
+	}
+	if e.Detail != "" {
+		line = append(line, plain(e.Detail))
 	}
 	if e.Err != nil {
 		line = append(line, plain(e.Err.Error()))

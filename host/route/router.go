@@ -60,6 +60,7 @@ type Router struct {
 	node  string
 	log   hclog.Logger
 	clock clock.Clock
+	whys  clock.Allowance // of explanations why a when did not hold
 	table atomic.Pointer[match.Table[link]]
 	wake  chan struct{} // to Run: there is an earlier deadline
 

@@ -74,7 +74,11 @@ func (r *Router) match(ev *event, entries []match.Entry[link]) {
 	for n := range entries {
 		x := &entries[n]
 		if ok, err := x.Asks(&ev.Event); !ok {
-			ev.Passed = append(ev.Passed, emission.Passed{At: emission.At{Route: x.Route.Name, Instance: x.Route.Target.Address}, Err: err})
+			p := emission.Passed{At: emission.At{Route: x.Route.Name, Instance: x.Route.Target.Address}, Err: err}
+			if err == nil && r.events.Records() && r.whys.Take(ev.Born) {
+				p.Detail = x.Why(&ev.Event)
+			}
+			ev.Passed = append(ev.Passed, p)
 			continue
 		}
 		ev.Deliveries = append(ev.Deliveries, delivery{})

@@ -31,6 +31,7 @@ type Expr struct {
 	secrets []string // that no error may hold
 	static  *cty.Value
 	metered bool // it has parts whose work must be counted
+	clauses []clause
 }
 
 // Compile checks an expression and finds out what it reads; nil when it is
@@ -46,7 +47,8 @@ func Compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type, di
 		return nil
 	}
 	meters, _ := install(e)
-	x := &Expr{expr: e, ctx: ctx, secrets: diags.Secrets(), metered: meters > 0}
+	x := &Expr{expr: e, ctx: ctx, secrets: diags.Secrets(), metered: meters > 0,
+		clauses: clauses(e, diags.Source(e.Range().Filename))}
 	seen := map[string]bool{}
 	for _, t := range e.Variables() {
 		if t.RootName() != "event" {
@@ -170,10 +172,15 @@ func (e *Expr) JSON(ev *wire.Event) (json.RawMessage, error) {
 	return b, err
 }
 
-func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
+func (e *Expr) eval(ev *wire.Event) (cty.Value, error) {
 	if e.static != nil {
 		return *e.static, nil
 	}
+	return e.evalOf(e.expr, ev)
+}
+
+// evalOf evaluates the expression or a part of it.
+func (e *Expr) evalOf(x hclsyntax.Expression, ev *wire.Event) (v cty.Value, err error) {
 	defer func() { // the library is large, and an event must not end the daemon
 		if r := recover(); r != nil {
 			v, err = cty.NilVal, fmt.Errorf("it cannot be evaluated: %v", e.scrub(fmt.Sprint(r)))
@@ -195,7 +202,7 @@ func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
 	var diags hcl.Diagnostics
 	if e.metered {
 		m := &meter{left: maxEvent}
-		v, diags = evaluate(e.expr, under(m, ctx), m)
+		v, diags = evaluate(x, under(m, ctx), m)
 		if m.left < 0 {
 			return cty.NilVal, fmt.Errorf("it takes over %d steps for this event", maxEvent)
 		}
@@ -203,11 +210,11 @@ func (e *Expr) eval(ev *wire.Event) (v cty.Value, err error) {
 			return cty.NilVal, function.ErrTooLarge
 		}
 	} else {
-		v, diags = e.expr.Value(ctx)
+		v, diags = x.Value(ctx)
 	}
 	for _, d := range diags {
 		if d.Severity == hcl.DiagError {
-			return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + explain(d, e.expr, ctx)))
+			return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + explain(d, x, ctx)))
 		}
 	}
 	return v, nil

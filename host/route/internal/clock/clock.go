@@ -4,6 +4,7 @@ package clock
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,4 +48,22 @@ func Pause(base, limit time.Duration, n int) time.Duration {
 		return max(p, 0)
 	}
 	return p/2 + rand.N(p/2)
+}
+
+// Allowance bounds how often something costly is done: a thousand times in each
+// second. Its method may be called from any goroutine. The zero Allowance is
+// ready.
+type Allowance struct {
+	second, used atomic.Int64
+}
+
+const allowed = 1000
+
+// Take reports whether it may be done once more, at a Mono.
+func (a *Allowance) Take(mono int64) bool {
+	now := mono / int64(time.Second)
+	if old := a.second.Load(); old != now && a.second.CompareAndSwap(old, now) {
+		a.used.Store(0)
+	}
+	return a.used.Add(1) <= allowed
 }

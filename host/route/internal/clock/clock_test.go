@@ -47,3 +47,18 @@ func TestConversions(t *testing.T) {
 		}
 	})
 }
+
+func TestAllowance(t *testing.T) {
+	var a Allowance
+	for second := range int64(3) {
+		n := 0
+		for range 3 * allowed {
+			if a.Take(second*int64(time.Second) + 5) {
+				n++
+			}
+		}
+		if n != allowed {
+			t.Errorf("%d in second %d, want %d", n, second, allowed)
+		}
+	}
+}

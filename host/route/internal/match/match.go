@@ -59,6 +59,9 @@ func (e *Entry[R]) Asks(ev *wire.Event) (bool, *wire.Error) {
 	return ok, nil
 }
 
+// Why says which clauses of when did not hold for an event.
+func (e *Entry[R]) Why(ev *wire.Event) string { return e.when.Why(ev) }
+
 // Input returns the action's input, and false when that is the event's data.
 func (e *Entry[R]) Input(ev *wire.Event) ([]byte, bool, *wire.Error) {
 	if e.input == nil {
