@@ -228,6 +228,11 @@ func (d *daemon) Emit(ctx context.Context, req control.EmitRequest) (control.Emi
 	case s := <-outcome:
 		return control.EmitResult{ID: e.Event.ID, Value: s.Value, Err: s.Err}, nil
 	case <-ctx.Done():
+	}
+	select {
+	case s := <-outcome: // the daemon has drained, and ends
+		return control.EmitResult{ID: e.Event.ID, Value: s.Value, Err: s.Err}, nil
+	default:
 		return control.EmitResult{}, ctx.Err()
 	}
 }

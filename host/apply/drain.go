@@ -182,6 +182,7 @@ func (a *Applier) Shutdown(ctx context.Context, who generation.Who) {
 		}
 		a.mu.Unlock()
 		a.drain(ctx, leaving, have, have.Host.DrainTimeout)
+		a.retain()
 		a.note(t.trail, Result{Outcome: Stopped, Generation: t.generation, Elapsed: time.Since(start)})
 	}
 	a.drains.Wait()
