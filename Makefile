@@ -3,6 +3,7 @@
 GO       ?= go
 BIN      := $(CURDIR)/bin
 TOOLS    := $(CURDIR)/.cache/bin
+FAULT_RUNS ?= 200
 VERSION  ?= 0.1.0-dev
 PLUGINS  := http cron exec file log
 FUZZTIME ?= 10s
@@ -13,13 +14,14 @@ GEN_GO     := v1.36.12
 GEN_GRPC   := v1.6.2
 GEN_CONNECT := v1.21.1
 
-.PHONY: help build run test race lint fuzz bench bench-events generate check clean tools-lint tools-generate node
+.PHONY: help build run test race fault lint fuzz bench bench-events generate check clean tools-lint tools-generate node
 
 help:
 	@echo 'make build         bin/host and bin/plugins/{$(shell echo $(PLUGINS) | tr " " ",")}'
 	@echo 'make run           build, then the quickstart: a webhook, a program, a file and a clock'
 	@echo 'make test          all tests'
 	@echo 'make race          all tests with the race detector'
+	@echo 'make fault         the daemon killed at every step of a reload, FAULT_RUNS ($(FAULT_RUNS)) times'
 	@echo 'make lint          go vet and golangci-lint'
 	@echo 'make fuzz          each fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench         Go benchmarks'
@@ -46,6 +48,11 @@ run: build
 
 test: node
 	$(GO) test -timeout 15m ./...
+
+# The daemon ended with SIGKILL at every arrow of a transaction. FAULT_SEED=N
+# repeats a run.
+fault:
+	FAULT_RUNS=$(FAULT_RUNS) $(GO) test -timeout 60m -count 1 -v -run TestKilledAtEveryArrow ./host
 
 race: node
 	$(GO) test -race -timeout 20m ./...

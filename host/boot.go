@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -21,6 +22,9 @@ func openStore(stateDir string) (*generation.Store, *generation.Log, error) {
 	store, err := generation.Open(stateDir)
 	if err != nil {
 		return nil, nil, err
+	}
+	if err := store.Sweep(); err != nil {
+		return nil, nil, errors.Join(err, store.Close())
 	}
 	log, err := generation.OpenLog(stateDir, store)
 	if err != nil {

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		serveProbe()
 		return
 	}
+	if os.Getenv("HOST_TEST_DAEMON") != "" {
+		os.Exit(serveDaemon())
+	}
 	os.Exit(m.Run())
 }
 

@@ -25,6 +25,9 @@ func (t *transaction) reserve(ctx context.Context) error {
 	limit := t.want.Config.Host.Reserve
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("reserve took longer than %s; host { reserve_timeout } sets that", limit))
 	defer cancel()
+	if err := t.writePaths(); err != nil {
+		return err
+	}
 	for _, m := range t.made {
 		for _, r := range m.config.Resources {
 			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), want(r))
@@ -49,6 +52,29 @@ func (t *transaction) reserve(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// writePaths writes down the paths of sockets before there are any: they outlive
+// a daemon that is killed.
+func (t *transaction) writePaths() error {
+	path := func(r config.Resource) bool { return r.Kind == schema.Listener && r.Listen.IsPath() }
+	if !slices.ContainsFunc(t.made, func(m *candidate) bool { return slices.ContainsFunc(m.config.Resources, path) }) {
+		return nil
+	}
+	var paths []string
+	for _, c := range []*config.Config{t.before, t.want.Config} {
+		if c == nil {
+			continue
+		}
+		for n := range c.Instances {
+			for _, r := range c.Instances[n].Resources {
+				if path(r) {
+					paths = append(paths, r.Listen.Path)
+				}
+			}
+		}
+	}
+	return t.a.o.Store.Sockets(paths)
 }
 
 // updated returns the wanted configuration of instances that change in place.

@@ -83,6 +83,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	records []Record // oldest first
+	sockets []string // paths, as written down
 }
 
 // Open reads what there is and removes what an end in between left behind. One
