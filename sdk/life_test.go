@@ -331,6 +331,7 @@ func TestDrain(t *testing.T) {
 		s := sdktest.New(t, p)
 		in := s.Start(nil)
 		d := in.Deliver("do", nil)
+		synctest.Wait() // the lane and the control plane are two connections
 		if n := in.Drain(time.Minute); n != 0 {
 			t.Errorf("%d given up", n)
 		}
@@ -343,6 +344,7 @@ func TestDrain(t *testing.T) {
 		story = nil
 		in = s.Start(nil)
 		d = in.Deliver("do", nil)
+		synctest.Wait()
 		begin := time.Now()
 		if n := in.Drain(5 * time.Second); n != 1 {
 			t.Errorf("%d given up", n)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pluginhost/host/sdk/internal/inherit"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/rpc"
@@ -35,7 +36,7 @@ func ServeOver[C any](ctx context.Context, p Plugin[C], c Conns) error {
 	if err != nil {
 		return errors.Join(err, c.Control.Close(), c.Lane.Close())
 	}
-	s.log, s.stdout = c.Log, &lines{w: c.Stdout}
+	s.log, s.stdout = c.Log, &inherit.Lines{W: c.Stdout}
 	server := rpc.NewServer(s)
 	var control sync.WaitGroup
 	s.connect(c.Lane)
@@ -65,7 +66,7 @@ func (s *process) connect(lane net.Conn) {
 func (s *process) run(ctx context.Context, descriptors *net.UnixConn) error {
 	var started sync.WaitGroup
 	if descriptors != nil {
-		started.Go(func() { s.receive(descriptors) })
+		started.Go(func() { s.leases.Receive(descriptors) })
 	}
 	started.Go(func() { s.exit(s.lane.Run(ctx, s.handler())) })
 	err := <-s.ended
@@ -75,7 +76,7 @@ func (s *process) run(ctx context.Context, descriptors *net.UnixConn) error {
 		_ = descriptors.Close()
 	}
 	started.Wait()
-	s.drop()
+	s.leases.Drop()
 	return err
 }
 
@@ -84,16 +85,6 @@ func (s *process) exit(err error) {
 	select {
 	case s.ended <- err:
 	default: // it is ending already
-	}
-}
-
-// drop closes the descriptors that nobody took.
-func (s *process) drop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, f := range s.leases {
-		_ = f.Close()
-		delete(s.leases, id)
 	}
 }
 

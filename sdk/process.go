@@ -3,10 +3,8 @@ package sdk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"reflect"
 	"slices"
@@ -16,10 +14,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/sdk/internal/failure"
+	"github.com/pluginhost/host/sdk/internal/lease"
 	"github.com/pluginhost/host/sdk/internal/typed"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
-	"github.com/pluginhost/host/sdk/wire/descriptor"
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
@@ -32,6 +30,7 @@ type process struct {
 	build    builder
 	lane     *wire.Lane
 	promises promises
+	leases   *lease.Store
 	log      hclog.Logger
 	stdout   io.Writer
 	ended    chan error // why run ends; a place for one
@@ -39,9 +38,6 @@ type process struct {
 	mu        sync.Mutex
 	instances map[uint32]*instance
 	addresses map[*instance]string
-	leases    map[string]*os.File // arrived and not taken yet
-	arrived   chan struct{}       // closed and replaced when one arrives
-	noMore    error               // why none will arrive
 }
 
 // builder is what is left of a Plugin without its type parameter.
@@ -112,7 +108,7 @@ func newProcess[C any](p Plugin[C]) (*process, error) {
 		return nil, err
 	}
 	s := &process{index: map[string]uint32{}, instances: map[uint32]*instance{}, addresses: map[*instance]string{},
-		leases: map[string]*os.File{}, arrived: make(chan struct{}), build: author[C]{p, config},
+		leases: lease.NewStore(), build: author[C]{p, config},
 		manifest: schema.Manifest{Name: p.Name, Version: p.Version, Doc: p.Doc, Config: config.Fields, Capabilities: p.Capabilities}}
 	for _, e := range p.Events {
 		d, err := e.declare()
@@ -149,7 +145,7 @@ func (s *process) Verify(ctx context.Context, in rpc.Instance, progress func(rpc
 
 // Prepare implements rpc.Control.
 func (s *process) Prepare(ctx context.Context, in rpc.Instance) ([]schema.Diagnostic, error) {
-	leases, err := s.take(ctx, in.Leases)
+	leases, err := s.leases.Take(ctx, in.Leases)
 	if err != nil {
 		return nil, err
 	}
@@ -254,61 +250,6 @@ func (s *process) addressOf(i *instance) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.addresses[i]
-}
-
-// take waits for the descriptors of leases; the result is by attribute.
-func (s *process) take(ctx context.Context, want []rpc.Lease) (map[string]*os.File, error) {
-	got := map[string]*os.File{}
-	for _, l := range want {
-		for {
-			s.mu.Lock()
-			f, noMore, arrived := s.leases[l.ID], s.noMore, s.arrived
-			delete(s.leases, l.ID)
-			s.mu.Unlock()
-			if f != nil {
-				got[l.Attribute] = f
-				break
-			}
-			err := noMore
-			if err == nil {
-				select {
-				case <-arrived:
-					continue
-				case <-ctx.Done():
-					err = ctx.Err()
-				}
-			}
-			for _, f := range got {
-				_ = f.Close()
-			}
-			return nil, fmt.Errorf("the descriptor for %s did not come: %w", l.Attribute, err)
-		}
-	}
-	return got, nil
-}
-
-// receive takes descriptors until the connection ends.
-func (s *process) receive(conn *net.UnixConn) {
-	for {
-		id, f, err := descriptor.Receive(conn)
-		s.mu.Lock()
-		if f != nil {
-			if old := s.leases[id]; old != nil {
-				_ = old.Close()
-			}
-			s.leases[id] = f
-		}
-		end := errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
-		if end {
-			s.noMore = err
-		}
-		close(s.arrived)
-		s.arrived = make(chan struct{})
-		s.mu.Unlock()
-		if end {
-			return
-		}
-	}
 }
 
 // events of the lane.

@@ -3,19 +3,16 @@ package sdk
 import (
 	"context"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
-	"golang.org/x/sys/unix"
 
+	"github.com/pluginhost/host/sdk/internal/inherit"
 	"github.com/pluginhost/host/sdk/internal/pace"
 	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/rpc"
@@ -52,21 +49,21 @@ func (s *process) serve() error {
 	// The process was executed by a descriptor, whose number ps would show.
 	_ = os.WriteFile("/proc/self/comm", []byte(s.manifest.Name), 0) // for people only
 	// go-plugin takes the standard descriptors over: ours are duplicates.
-	stdout, err := duplicate(1, "stdout")
+	stdout, err := inherit.Duplicate(1, "stdout")
 	if err != nil {
 		return err
 	}
-	stderr, err := duplicate(2, "stderr")
+	stderr, err := inherit.Duplicate(2, "stderr")
 	if err != nil {
 		return err
 	}
-	s.stdout = &lines{w: stdout}
+	s.stdout = &inherit.Lines{W: stdout}
 	s.log = hclog.New(&hclog.LoggerOptions{Name: s.manifest.Name, Level: hclog.Trace, Output: stderr, JSONFormat: true})
-	lane, err := inherited(wire.LaneFD, "lane")
+	lane, err := inherit.Socket(wire.LaneFD, "lane")
 	if err != nil {
 		return err
 	}
-	descriptors, err := inherited(wire.DescriptorFD, "descriptors")
+	descriptors, err := inherit.Socket(wire.DescriptorFD, "descriptors")
 	if err != nil {
 		return err
 	}
@@ -80,40 +77,4 @@ func (s *process) serve() error {
 		_, _ = fmt.Fprintf(stderr, "plugin %s: %v\n", s.manifest.Name, err)
 	}
 	return err
-}
-
-func duplicate(fd int, name string) (*os.File, error) {
-	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(n), name), nil
-}
-
-// inherited takes over a socket that host gave this process.
-func inherited(fd int, name string) (*net.UnixConn, error) {
-	f := os.NewFile(uintptr(fd), name)
-	defer func() { _ = f.Close() }()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("descriptor %d is not the %s that host gives its plugins: %w", fd, name, err)
-	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		return nil, fmt.Errorf("descriptor %d is not a unix socket", fd)
-	}
-	return u, nil
-}
-
-// lines writes whole lines, one writer at a time.
-type lines struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-// Write implements io.Writer.
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }

@@ -49,18 +49,25 @@ const promises = new Map(); // by number
 let lastPromise = 0;
 let unaccepted = 0;
 let out = null; // the frame that gathers what is to be sent
+let size = 0; // of it, in bytes, about
 
-// send adds an element to the frame that goes when this turn of the loop is over.
-function send(kind, element) {
+// send adds an element to the frame that goes when this turn of the loop is over,
+// or earlier when it is large.
+function send(kind, element, bytes = 0) {
   if (out === null) {
     out = { emit: [], settle: [], credit: [] };
-    setImmediate(() => {
-      const bytes = Frame.encodeDelimited(out).finish();
-      out = null;
-      lane.write(bytes);
-    });
+    size = 0;
+    setImmediate(flush);
   }
   out[kind].push(element);
+  size += bytes + 512;
+  if (size > MAX_FRAME / 16) flush();
+}
+
+function flush() {
+  if (out === null) return;
+  lane.write(Frame.encodeDelimited(out).finish());
+  out = null;
 }
 
 let buffered = Buffer.alloc(0);
@@ -112,7 +119,7 @@ function emit(instance, type, data, cause) {
     event.traceparent = cause.traceparent;
     event.tracestate = cause.tracestate;
   }
-  send('emit', { promise, instance, type, event });
+  send('emit', { promise, instance, type, event }, event.data.length);
   return new Promise((resolve, reject) => promises.set(promise, { resolve, reject, accepted: false }));
 }
 
@@ -153,14 +160,14 @@ async function deliver(d) {
   const settle = { ref: d.delivery, attempt: d.attempt };
   const instance = instances.get(d.instance);
   try {
-    if (!instance || instance.draining) throw { code: UNAVAILABLE, reason: 'draining', message: 'the instance has left', retryable: true };
+    if (!instance) throw { code: UNAVAILABLE, reason: 'draining', message: 'the instance has left', retryable: true };
     instance.inFlight++;
     const input = parse(d.has_input ? d.input : d.event.data);
     settle.value = await handle(instance, ACTIONS[d.action], input, d);
   } catch (e) {
     settle.error = { code: e.code || UNKNOWN, reason: e.reason || '', message: e.message || String(e), retryable: Boolean(e.retryable), details: e.details };
   }
-  send('settle', settle);
+  send('settle', settle, settle.value ? settle.value.length : 0);
   if (!instance) return;
   send('credit', { instance: d.instance, n: 1 });
   if (--instance.inFlight === 0 && instance.idle) instance.idle();
@@ -203,7 +210,7 @@ const control = {
     const { handle, address, config } = call.request.instance;
     const parsed = JSON.parse(config);
     const diagnostics = wrong(parsed);
-    if (diagnostics.length === 0) instances.set(handle, { address, config: parsed, inFlight: 0, draining: false });
+    if (diagnostics.length === 0) instances.set(handle, { address, config: parsed, inFlight: 0 });
     reply(null, { diagnostics });
   },
 
@@ -229,7 +236,6 @@ const control = {
         new Promise((resolve) => setTimeout(resolve, Number(timeout_ms))),
       ]);
     }
-    instance.draining = true;
     instances.delete(handle);
     reply(null, { unfinished: instance.inFlight });
   },
