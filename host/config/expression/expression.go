@@ -30,7 +30,8 @@ type Expr struct {
 	data    *want    // what it reads of event.data; nil for nothing
 	secrets []string // that no error may hold
 	static  *cty.Value
-	metered bool // it has parts whose work must be counted
+	glance  *glance // decides most events; nil where it cannot
+	metered bool    // it has parts whose work must be counted
 	clauses []clause
 }
 
@@ -69,6 +70,7 @@ func Compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type, di
 			x.fields = append(x.fields, path[0])
 		}
 	}
+	x.glance = glancing(e, ctx)
 	if x.data != nil {
 		x.data.declare(dataType)
 	}
@@ -144,6 +146,15 @@ func UnknownEvent(data cty.Type) cty.Value {
 
 // Bool evaluates a when expression.
 func (e *Expr) Bool(ev *wire.Event) (bool, error) {
+	if e.glance != nil {
+		if v := e.glance.of(ev); v != unsure {
+			return v == yes, nil
+		}
+	}
+	return e.evalBool(ev)
+}
+
+func (e *Expr) evalBool(ev *wire.Event) (bool, error) {
 	v, err := e.eval(ev)
 	if err != nil {
 		return false, err

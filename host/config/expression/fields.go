@@ -1,9 +1,11 @@
 package expression
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -257,12 +259,28 @@ func skipSpace(b []byte) []byte {
 	return b
 }
 
+const ones = 0x0101010101010101
+
 // skipString returns the length of the string that b begins with.
 func skipString(b []byte) (int, error) {
 	if len(b) == 0 || b[0] != '"' {
 		return 0, errNotJSON
 	}
 	for i := 1; i < len(b); i++ {
+		// Eight bytes at a time while none of them is special. The formula gives
+		// the first of them; those after it may be wrong.
+		for i+8 <= len(b) {
+			w := binary.LittleEndian.Uint64(b[i:])
+			quote, escape := w^'"'*ones, w^'\\'*ones
+			special := ((quote-ones)&^quote | (escape-ones)&^escape | (w-' '*ones)&^w) & (ones << 7)
+			i += bits.TrailingZeros64(special) / 8
+			if special != 0 {
+				break
+			}
+		}
+		if i >= len(b) {
+			break
+		}
 		switch {
 		case b[i] == '\\':
 			i++
@@ -301,11 +319,17 @@ func skipValue(b []byte, depth int) (int, error) {
 	return n, nil
 }
 
+// nests are the bytes that skipNested looks at.
+var nests = [256]bool{'{': true, '}': true, '[': true, ']': true, '"': true}
+
 // skipNested skips an object or array by its brackets; what is between them is
 // checked by whoever decodes it.
 func skipNested(b []byte, depth int) (int, error) {
 	open := 0
 	for i := 0; i < len(b); i++ {
+		if !nests[b[i]] {
+			continue
+		}
 		switch b[i] {
 		case '{', '[':
 			if open++; open+depth > maxJSONDepth {
