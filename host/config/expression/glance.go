@@ -177,7 +177,7 @@ func (c *glancer) comparison(e *hclsyntax.BinaryOpExpr) func(*sight) verdict {
 		text := func(s *sight) ([]byte, bool) { return plain(s.text[max(leaf, 0)]) }
 		if leaf < 0 {
 			name := field.Traversal[1].(hcl.TraverseAttr).Name //nolint:errcheck,forcetypeassert // leaf looked
-			text = func(s *sight) ([]byte, bool) { // an empty one is null
+			text = func(s *sight) ([]byte, bool) {             // an empty one is null
 				got, ok := ascii([]byte(header(s.event, name)))
 				return got, ok && len(got) > 0
 			}
