@@ -54,7 +54,11 @@ func (b *Batch) add() *act {
 			b.acts = b.one[:0]
 		}
 	}
-	b.acts = append(b.acts, act{})
+	if n := len(b.acts); n < cap(b.acts) {
+		b.acts = b.acts[:n+1] // Close leaves it empty
+	} else {
+		b.acts = append(b.acts, act{})
+	}
 	return &b.acts[len(b.acts)-1]
 }
 

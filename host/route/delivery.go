@@ -49,9 +49,9 @@ type delivery struct {
 	token   string // while it is detached
 }
 
-// begin makes a new delivery of an event on a route.
+// begin makes an empty delivery that of an event on a route.
 func (d *delivery) begin(ev *event, rt *route) {
-	*d = delivery{ev: ev, route: rt, await: rt.Policy.Await}
+	d.ev, d.route, d.await = ev, rt, rt.Policy.Await
 	d.line.Of, d.alarm.Of = d, d
 	d.Init(d, ev.Subject)
 }

@@ -66,8 +66,8 @@ func (r *Router) take(ev *event, index int, table *match.Table[link], now clock.
 
 // match makes a delivery for each route whose when holds.
 func (r *Router) match(ev *event, entries []match.Entry[link]) {
-	ev.Awaiting = 0
-	ev.Deliveries, ev.Passed = ev.One[:0], nil
+	clear(ev.Deliveries) // it was matched before
+	ev.Awaiting, ev.Deliveries, ev.Passed = 0, ev.One[:0], nil
 	if len(entries) > 1 {
 		ev.Deliveries = make([]delivery, 0, len(entries))
 	}
@@ -81,7 +81,7 @@ func (r *Router) match(ev *event, entries []match.Entry[link]) {
 			ev.Passed = append(ev.Passed, p)
 			continue
 		}
-		ev.Deliveries = append(ev.Deliveries, delivery{})
+		ev.Deliveries = ev.Deliveries[:len(ev.Deliveries)+1] // there is room, and it is empty
 		d := &ev.Deliveries[len(ev.Deliveries)-1]
 		d.begin(ev, x.Route.route)
 		d.input, d.hasInput, d.fault = x.Input(&ev.Event)

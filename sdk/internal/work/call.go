@@ -1,6 +1,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -69,12 +70,10 @@ type Handler func(ctx context.Context, input []byte) ([]byte, error)
 // NewCall makes a call of what the lane lends, which it copies.
 func NewCall(action string, h Handler, d *wire.Deliver) *Call {
 	c := &Call{action: action, handle: h, event: d.Event, Delivery: d.Delivery, Attempt: d.Attempt}
-	bytes := make([]byte, len(d.Event.Data)+len(d.Input))
-	n := copy(bytes, d.Event.Data)
-	copy(bytes[n:], d.Input)
-	c.event.Data, c.input = bytes[:n:n], bytes[:n:n]
+	c.event.Data = bytes.Clone(d.Event.Data)
+	c.input = c.event.Data
 	if d.HasInput {
-		c.input = bytes[n:]
+		c.input = bytes.Clone(d.Input)
 	}
 	deadline := d.Deadline
 	if e := d.Event.Deadline; e != 0 && (deadline == 0 || e < deadline) {
