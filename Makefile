@@ -14,7 +14,7 @@ GEN_GO     := v1.36.12
 GEN_GRPC   := v1.6.2
 GEN_CONNECT := v1.21.1
 
-.PHONY: help build run test race fault lint fuzz bench bench-events generate check clean tools-lint tools-generate node
+.PHONY: help build run test race fault lint fuzz bench bench-events bench-reload generate check clean tools-lint tools-generate node
 
 help:
 	@echo 'make build         bin/host and bin/plugins/{$(shell echo $(PLUGINS) | tr " " ",")}'
@@ -26,6 +26,7 @@ help:
 	@echo 'make fuzz          each fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench         Go benchmarks'
 	@echo 'make bench-events  events per second beside naive go-plugin and a bare relay'
+	@echo 'make bench-reload  what clients notice of a reload, beside nginx and Caddy; BENCH_RELOAD are its flags'
 	@echo 'make generate      the generated code from the .proto files, and the reference in README.md'
 	@echo 'make check         everything that .ci/run does but the installation'
 
@@ -86,6 +87,17 @@ bench:
 bench-events: build
 	$(GO) build -o $(BIN)/bench-events ./cmd/bench-events
 	$(BIN)/bench-events -host $(BIN)/host
+
+# nginx and Caddy are Debian's. As root what is missing is installed, else the
+# benchmark says what is. A quick run of about a minute:
+#   make bench-reload BENCH_RELOAD='-for 3s -rates 2000 -cases replaced,killed -sizes 10,1000'
+bench-reload: build
+	@for p in nginx caddy; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "apt-get install$$missing"; apt-get install -y --no-install-recommends $$missing >/dev/null; \
+	fi
+	$(GO) build -trimpath -o $(BIN)/bench-reload ./cmd/bench-reload
+	$(BIN)/bench-reload -host $(BIN)/host -plugins $(BIN)/plugins $(BENCH_RELOAD)
 
 generate: tools-generate
 	PATH=$(TOOLS):$$PATH buf generate sdk/wire --path sdk/wire/plugin.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-go","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"},{"local":"protoc-gen-go-grpc","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"}]}'
