@@ -110,16 +110,23 @@ func (a *Applier) drain(ctx context.Context, leaving []*leaver, before *config.C
 	}
 }
 
-// retireTimeout bounds how long an instance goes on to take from the queues of
-// its sockets before its drain.
-const retireTimeout = 2 * time.Second
+// An instance goes on to take from the queues of its sockets before its drain,
+// until they have been empty for retireQuiet, and at most for retireTimeout.
+const (
+	retireQuiet   = 500 * time.Millisecond
+	retireTimeout = 5 * time.Second
+)
 
 // retire ends the sockets that nobody takes over, and gives the instance time
 // to take what still waits in them.
 func (a *Applier) retire(ctx context.Context, l *leaver) {
 	ctx, cancel := context.WithTimeout(ctx, retireTimeout)
 	defer cancel()
-	a.o.Leases.Retire(ctx, l.Owner())
+	quiet := retireQuiet
+	if a.queue.Closed() {
+		quiet = 0
+	}
+	a.o.Leases.Retire(ctx, l.Owner(), quiet)
 }
 
 // quiet waits until nothing is queued for an address that loses its instance,

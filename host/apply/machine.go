@@ -43,7 +43,7 @@ type Leases interface {
 	Acquire(ctx context.Context, owner string, r resource.Want) (resource.Lease, error)
 	Set(ctx context.Context, owner string, r resource.Want) error
 	Passed(owner string) []string
-	Retire(ctx context.Context, owner string)
+	Retire(ctx context.Context, owner string, quiet time.Duration)
 	Release(owner string)
 }
 

@@ -385,7 +385,7 @@ func (m *machine) Release(owner string) {
 
 func (m *machine) Set(context.Context, string, resource.Want) error { return nil }
 func (m *machine) Passed(string) []string                           { return nil }
-func (m *machine) Retire(context.Context, string)                   {}
+func (m *machine) Retire(context.Context, string, time.Duration)    {}
 
 // Router.
 

@@ -22,8 +22,12 @@ import (
 	"github.com/pluginhost/host/sdk/schema"
 )
 
-// releaseTimeout bounds the spawner's answer to the end of a lease.
-const releaseTimeout = 5 * time.Second
+// The spawner answers at once; these bound how long it is waited for where
+// nobody else does.
+const (
+	bindTimeout    = 10 * time.Second
+	releaseTimeout = 5 * time.Second
+)
 
 // Want is a socket or file that an instance asks for.
 type Want struct {
@@ -76,8 +80,8 @@ func NewTable(sp *spawner.Client) *Table {
 // life it is in, for example http.orders@7), binding or opening it when nobody
 // holds its key yet. Two owners may hold one lease while one takes over from
 // the other, and overlapping ones: that two owners of one generation never do
-// is for the caller to see to. ctx bounds the call. The error is a *BusyError,
-// *DeniedError, *UserError or other that says what to do.
+// is for the caller to see to. When ctx ends nothing is held. The error is a
+// *BusyError, *DeniedError, *UserError or other that says what to do.
 func (t *Table) Acquire(ctx context.Context, owner string, r Want) (Lease, error) {
 	w, err := parse(owner, r)
 	if err != nil {
@@ -122,15 +126,14 @@ func (t *Table) acquire(ctx context.Context, owner string, w wanted) (l Lease, e
 	}
 	h.lease, h.err = t.obtain(ctx, w, over)
 	if h.err != nil {
-		if ctx.Err() != nil {
-			h.err = &abandoned{context.Cause(ctx)}
-		} else {
-			h.err = explain(w, h.err)
-		}
 		t.forget(h)
 	}
 	h.settings = w.settings()
 	close(h.ready)
+	if h.err == nil && ctx.Err() != nil {
+		t.drop(h, owner)
+		return Lease{}, context.Cause(ctx), false
+	}
 	return h.lease, h.err, false
 }
 
@@ -151,14 +154,17 @@ func (t *Table) overlapping(h *holding) []*holding {
 	return over
 }
 
-// obtain asks the spawner.
+// obtain asks the spawner. It does not give up while the spawner is at it: the
+// address would be taken a moment longer than it is held, and nobody knew.
 func (t *Table) obtain(ctx context.Context, w wanted, over []*holding) (Lease, error) {
 	l := Lease{Key: w.key}
-	var err error
+	asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), bindTimeout)
+	defer cancel()
 	if w.open != nil {
 		l.Address = w.open.Path
-		l.ID, err = t.spawner.Open(ctx, *w.open)
-		return l, err
+		id, err := t.spawner.Open(asking, *w.open)
+		l.ID = id
+		return l, explain(w, err)
 	}
 	b := *w.bind
 	for _, o := range over {
@@ -174,7 +180,7 @@ func (t *Table) obtain(ctx context.Context, w wanted, over []*holding) (Lease, e
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return l, context.Cause(ctx)
+			return l, &abandoned{context.Cause(ctx)}
 		}
 		// One that is closed by now is no trouble to the spawner. The path of a
 		// unix socket that is left is free.
@@ -182,11 +188,9 @@ func (t *Table) obtain(ctx context.Context, w wanted, over []*holding) (Lease, e
 			b.Over = append(b.Over, o.lease.ID)
 		}
 	}
-	l.ID, l.Address, err = t.spawner.Bind(ctx, b)
-	if err == nil {
-		l.Address = w.listen.Network + "://" + l.Address
-	}
-	return l, err
+	id, at, err := t.spawner.Bind(asking, b)
+	l.ID, l.Address = id, w.listen.Network+"://"+at
+	return l, explain(w, err)
 }
 
 // place is empty for what never collides.
@@ -249,16 +253,14 @@ func (t *Table) Set(ctx context.Context, owner string, r Want) error {
 	return nil
 }
 
-const (
-	retirePoll  = 10 * time.Millisecond
-	retireQuiet = 100 * time.Millisecond // for handshakes that have begun
-)
+const retirePoll = 10 * time.Millisecond
 
 // Retire says that an owner is about to leave. What it alone holds gets nothing
 // new any more; Retire returns when the queues of those sockets have been empty
-// for a moment, so that the owner may stop taking from them, or when ctx ends.
+// for a while, so that the owner may stop taking from them, or when ctx ends.
+// The while is for handshakes that have begun: their last packet is on its way.
 // Somebody who acquires the same from now on gets a socket of its own.
-func (t *Table) Retire(ctx context.Context, owner string) {
+func (t *Table) Retire(ctx context.Context, owner string, while time.Duration) {
 	t.mu.Lock()
 	var ending []*holding
 	for h := range t.owned[owner] {
@@ -283,7 +285,7 @@ func (t *Table) Retire(ctx context.Context, owner string) {
 				waiting, err = t.spawner.Retire(ctx, h.lease.ID)
 			}
 			if err == nil && waiting || first {
-				quiet = time.Now().Add(retireQuiet)
+				quiet = time.Now().Add(while)
 			}
 			if first {
 				t.mu.Lock()

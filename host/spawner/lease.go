@@ -29,6 +29,7 @@ type lease struct {
 	own      bool // SO_REUSEPORT was asked for
 	settings Settings
 	over     []*lease    // whom it takes over from, until it is set
+	heirs    []*lease    // who share their port again when this one is closed
 	path     string      // of a unix socket
 	file     fs.FileInfo // that path, when it was bound
 }
@@ -37,8 +38,9 @@ func (l *lease) close() {
 	_ = unix.Close(l.fd)
 	l.fd = -1 // others may still know it
 	l.unlink()
-	if !l.listens {
-		l.alone() // the others go on as they were
+	l.alone() // had it not been set, the others go on as they were
+	for _, h := range l.heirs {
+		_ = unix.SetsockoptInt(h.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) // it may be closed
 	}
 }
 
@@ -98,8 +100,15 @@ func (l *lease) set(s Settings) error {
 		l.mute = false
 	}
 	l.settings = s
-	if len(l.over) > 0 && !l.own {
-		_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0) // alone again, to whoever comes
+	if len(l.over) > 0 {
+		// Among sockets with SO_REUSEPORT and one address the kernel chooses by
+		// a hash, and would choose one that is retired.
+		_ = unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0) // it was set by bind
+	}
+	if l.own {
+		for _, o := range l.over {
+			o.heirs = append(o.heirs, l)
+		}
 	}
 	l.over = nil
 	return nil

@@ -94,6 +94,13 @@ func (q *Queue) leave(me *turn) {
 	}
 }
 
+// Closed reports whether Close has been called.
+func (q *Queue) Closed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
 // Close ends all turns with ErrClosed, and returns when nobody runs any more
 // and nobody will.
 func (q *Queue) Close() {
