@@ -40,6 +40,7 @@ type word struct {
 type probeConfig struct {
 	Prefix string          `host:"prefix" doc:"Put before each text."`
 	Listen net.Listener    `host:"listen" doc:"Answers each connection with the prefix, then closes it."`
+	Packet net.PacketConn  `host:"packet" doc:"Answers each datagram with the prefix before it."`
 	Verify time.Duration   `host:"verify_takes" doc:"How long Verify takes."`
 	Refuse string          `host:"refuse" doc:"Refuse in verify, prepare or run."`
 	Peer   sdk.InstanceRef `host:"peer" doc:"An instance that must be there first."`
@@ -128,6 +129,23 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 				}
 				_, _ = io.WriteString(conn, c.Prefix)
 				_ = conn.Close()
+			}
+		}
+	}
+	if c.Packet != nil {
+		in.Run = func(ctx context.Context) error {
+			stop := context.AfterFunc(ctx, func() { _ = c.Packet.Close() })
+			defer stop()
+			b := make([]byte, 1024)
+			for {
+				n, from, err := c.Packet.ReadFrom(b)
+				if err != nil {
+					if ctx.Err() != nil {
+						return nil
+					}
+					return err
+				}
+				_, _ = c.Packet.WriteTo(append([]byte(c.Prefix), b[:n]...), from)
 			}
 		}
 	}
