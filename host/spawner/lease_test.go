@@ -69,7 +69,8 @@ func hold(t *testing.T, l *lease) *holder {
 func (h *holder) leave() {
 	// The last step of a handshake may take its time on a busy machine.
 	const grace = 500 * time.Millisecond
-	for quiet := time.Now().Add(grace); time.Now().Before(quiet); time.Sleep(time.Millisecond) {
+	end := time.Now().Add(10 * time.Second)
+	for quiet := time.Now().Add(grace); time.Now().Before(quiet) && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if h.retire() {
 			quiet = time.Now().Add(grace)
 		}
