@@ -217,7 +217,7 @@ func (s *hostServer) one(ctx context.Context, n int) (sizeTimes, error) {
 	}
 	defer c.Close()
 	var begin, loaded time.Time
-	r, err := c.Reload(ctx, func(p apply.Progress) {
+	r, err := c.Reload(ctx, apply.Request{}, func(p apply.Progress) {
 		switch {
 		case begin.IsZero():
 			begin = p.Time
