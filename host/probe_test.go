@@ -21,7 +21,16 @@ import (
 // plugin directory, is version 1.2.3 of the plugin probe.
 func TestMain(m *testing.M) {
 	if os.Getenv("HOST_PLUGIN") != "" {
-		serveProbe()
+		switch name, _, _ := strings.Cut(filepath.Base(os.Args[0]), "-"); name {
+		case "probedesk":
+			serveDesk()
+		case "probework":
+			serveWork()
+		case "proberaw":
+			serveRaw()
+		default:
+			serveProbe()
+		}
 		return
 	}
 	if os.Getenv("HOST_TEST_DAEMON") != "" {
