@@ -242,15 +242,7 @@ func (i *Instance) Drain(ctx context.Context, timeout time.Duration) {
 		if inbox := s.inbox.Load(); inbox != nil {
 			inbox.Stop()
 		}
-		ctx, cancel := context.WithTimeout(ctx, timeout+drainGrace)
-		unfinished, err := s.life.control.Drain(ctx, s.handle, timeout)
-		cancel()
-		switch {
-		case err != nil && !s.life.gone():
-			i.set.o.Log.Warn("drain failed", "instance", i.Address(), "error", err)
-		case unfinished > 0:
-			i.set.o.Log.Warn("drain gave up deliveries", "instance", i.Address(), "unfinished", unfinished)
-		}
+		i.drain(ctx, s, timeout)
 		s.close(&wire.Error{Code: wire.Unavailable, Reason: wire.ReasonDraining, Retryable: true,
 			Message: "the instance was replaced before it answered"})
 		s.life.leave(s)
@@ -259,6 +251,32 @@ func (i *Instance) Drain(ctx context.Context, timeout time.Duration) {
 	i.state, i.seat = Ended, nil
 	i.mu.Unlock()
 	i.set.release(i.worker, i)
+}
+
+// drain has the plugin finish, and waits for the outcomes of what it finished.
+func (i *Instance) drain(ctx context.Context, s *seat, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout+drainGrace)
+	defer cancel()
+	unfinished, err := s.life.control.Drain(ctx, s.handle, timeout)
+	switch {
+	case err != nil:
+		if !s.life.gone() {
+			i.set.o.Log.Warn("drain failed", "instance", i.Address(), "error", err)
+		}
+		return
+	case unfinished > 0:
+		i.set.o.Log.Warn("drain gave up deliveries", "instance", i.Address(), "unfinished", unfinished)
+	}
+	inbox := s.inbox.Load()
+	if inbox == nil {
+		return
+	}
+	ctx, cancel = context.WithTimeout(ctx, drainGrace)
+	defer cancel()
+	if !inbox.Down(ctx, unfinished) && !s.life.gone() {
+		left, _ := inbox.InFlight()
+		i.set.o.Log.Warn("a drained instance did not answer what it had", "instance", i.Address(), "deliveries", left-unfinished)
+	}
 }
 
 var errGone = errors.New("its process ended during the commit")

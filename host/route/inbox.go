@@ -2,7 +2,9 @@ package route
 
 import (
 	"cmp"
+	"context"
 	"slices"
+	"time"
 
 	"github.com/pluginhost/host/host/route/internal/book"
 	"github.com/pluginhost/host/host/route/internal/clock"
@@ -109,7 +111,14 @@ func (i *Inbox) settle(s *wire.Settle, now clock.Instant) *wire.Error {
 	if d == nil || i.desk.Closed || d.state != inFlight || d.attempt != s.Attempt {
 		return i.late(s.Ref, s.Attempt, d, ledger)
 	}
-	r.settle(d, s, reason.Located(s.Err, i.a.Address, i.a.Version), now)
+	err := reason.Located(s.Err, i.a.Address, i.a.Version)
+	if err != nil && err.Reason == wire.ReasonDraining && err.Retryable && i.desk.Stopped {
+		// It came when the drain had begun: for its successor, and no failure.
+		d.spared++
+		r.again(d, err, 0, now)
+		return nil
+	}
+	r.settle(d, s, err, now)
 	return nil
 }
 
@@ -134,6 +143,24 @@ func (i *Inbox) InFlight() (n, credit int) {
 	i.r.mu.Lock()
 	defer i.r.mu.Unlock()
 	return i.desk.InFlight, i.desk.Credit
+}
+
+// Down waits until at most n deliveries are in flight, and reports whether that
+// came before ctx ended. A plugin's answer to Drain overtakes what it has on
+// its lane.
+func (i *Inbox) Down(ctx context.Context, n int) bool {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if left, _ := i.InFlight(); left <= n {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // Stop takes the inbox out of use for new deliveries; what is in flight may

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -176,6 +177,56 @@ func TestDrainingCostsNoAttempt(t *testing.T) {
 		a.want(moved, "= new")
 		_ = next.resolve(got[0], "new")
 		a.want(later, "= new")
+	})
+}
+
+// What reaches an instance when its drain has begun is refused by it, and goes
+// to its successor: no failure either.
+func TestDrainingRefuses(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		g.r.Swap([]config.Route{routeTo("r", "b", func(d *config.Delivery) { d.Attempts = 1 })})
+		a := g.source("a", "said")
+		old := g.attach("b", 9)
+		refused, working := a.emit("1"), a.emit("2")
+		had := old.take()
+		draining := &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonDraining, Retryable: true, Message: "it takes nothing new"}
+		_ = old.Settle(&wire.Settle{Ref: had[1].Delivery, Attempt: had[1].Attempt, Err: draining}) // nobody asked it to drain: a failure
+		if e := a.error(working); e == nil || e.Code != wire.Unavailable {
+			t.Errorf("an attempt that counts: %v", e)
+		}
+		old.Stop()
+		_ = old.Settle(&wire.Settle{Ref: had[0].Delivery, Attempt: had[0].Attempt, Err: draining})
+		next := g.attach("b", 9)
+		got := next.take()
+		if s := texts(got); len(s) != 1 || s[0] != "1" {
+			t.Fatalf("the successor got %v", s)
+		}
+		_ = next.resolve(got[0], "new")
+		a.want(refused, "= new")
+	})
+}
+
+// An inbox is down when what the instance had is answered.
+func TestDown(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		g.r.Swap([]config.Route{routeTo("r", "b", func(*config.Delivery) {})})
+		a := g.source("a", "said")
+		b := g.attach("b", 9)
+		a.emit("1")
+		a.emit("2")
+		had := b.take()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if b.Down(ctx, 1) {
+			t.Error("down with two in flight")
+		}
+		down := make(chan bool)
+		go func() { down <- b.Down(t.Context(), 1) }()
+		_ = b.resolve(had[0], "x")
+		if !<-down {
+			t.Error("not down with one in flight")
+		}
+		_ = b.resolve(had[1], "x")
 	})
 }
 
