@@ -128,6 +128,7 @@ func Run(ctx context.Context, o Options) error {
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+5*time.Second)
 	defer cancel()
 	applier.Shutdown(drain, generation.System("stop"))
+	routing.stop() // what is pending all the same is rejected while it can be told
 	if err == nil {
 		o.Log.Info("stopped")
 	}

@@ -41,12 +41,13 @@ type Server struct {
 // NewServer returns a server that does not listen yet.
 func NewServer(log hclog.Logger) *Server { return &Server{log: log} }
 
-// Run answers with b until ctx ends. Calls in progress are ended then, and the
-// socket is removed.
+// Run answers with b until ctx ends, and removes the socket. Tails end then;
+// other calls have until closeTimeout for their answers, which is enough where
+// nothing is pending any more.
 func (s *Server) Run(ctx context.Context, b Backend) error {
 	defer func() { _ = s.lock.Close() }()
 	mux := http.NewServeMux()
-	path, api := controlpbconnect.NewControlHandler(&handler{backend: b}, connect.WithReadMaxBytes(maxRequest),
+	path, api := controlpbconnect.NewControlHandler(&handler{backend: b, ending: ctx}, connect.WithReadMaxBytes(maxRequest),
 		connect.WithSendMaxBytes(4*maxRequest), connect.WithCodec(jsonCodec{"json"}), connect.WithCodec(jsonCodec{"json; charset=utf-8"}))
 	mux.Handle(path, readFirst(api))
 	protocols := new(http.Protocols)
@@ -65,10 +66,10 @@ func (s *Server) Run(ctx context.Context, b Backend) error {
 		return err
 	case <-ctx.Done():
 	}
-	cancel() // ends streams, which Shutdown would wait for
 	bounded, stop := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer stop()
 	if err := server.Shutdown(bounded); err != nil {
+		cancel()
 		_ = server.Close()
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
@@ -78,7 +79,10 @@ func (s *Server) Run(ctx context.Context, b Backend) error {
 }
 
 // handler translates calls.
-type handler struct{ backend Backend }
+type handler struct {
+	backend Backend
+	ending  context.Context // ends when the server is about to
+}
 
 func (h *handler) Status(ctx context.Context, _ *connect.Request[controlpb.StatusRequest]) (*connect.Response[controlpb.StatusResponse], error) {
 	s, err := h.backend.Status(ctx)
@@ -194,6 +198,7 @@ func (h *handler) Tail(ctx context.Context, req *connect.Request[controlpb.TailR
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer context.AfterFunc(h.ending, cancel)()
 	if !req.Msg.GetFollow() {
 		cancel() // a tail whose ctx has ended gives the recent entries only
 	}
