@@ -96,9 +96,11 @@ func TestPanics(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 
+	committed := make(chan struct{}) // the process ends with the panic, answered or not
 	run := sdktest.Start(t, made(func(*sdk.Env) (*sdk.Instance, error) {
-		return &sdk.Instance{Run: func(context.Context) error { panic("in Run") }}, nil
+		return &sdk.Instance{Run: func(context.Context) error { <-committed; panic("in Run") }}, nil
 	}), nil)
+	close(committed)
 	if err := run.Process().Wait(); err == nil || !strings.Contains(err.Error(), "panic in Run: in Run") {
 		t.Errorf("%v", err)
 	}
