@@ -4,6 +4,8 @@ GO       ?= go
 BIN      := $(CURDIR)/bin
 TOOLS    := $(CURDIR)/.cache/bin
 FAULT_RUNS ?= 200
+KILLS      ?= 1000
+KILL_SEED  ?= 0
 VERSION  ?= 0.1.0-dev
 PLUGINS  := http cron exec file log
 FUZZTIME ?= 10s
@@ -21,7 +23,7 @@ help:
 	@echo 'make run           build, then the quickstart: a webhook, a program, a file and a clock'
 	@echo 'make test          all tests'
 	@echo 'make race          all tests with the race detector'
-	@echo 'make fault         the daemon killed at every step of a reload, FAULT_RUNS ($(FAULT_RUNS)) times'
+	@echo 'make fault         the daemon killed at every step of a reload, FAULT_RUNS ($(FAULT_RUNS)) times, and KILLS ($(KILLS)) plugins'
 	@echo 'make lint          go vet and golangci-lint'
 	@echo 'make fuzz          each fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench         Go benchmarks'
@@ -50,10 +52,12 @@ run: build
 test: node
 	$(GO) test -timeout 15m ./...
 
-# The daemon ended with SIGKILL at every arrow of a transaction. FAULT_SEED=N
-# repeats a run.
+# The daemon ended with SIGKILL at every arrow of a transaction, then plugin
+# processes killed and stopped under load. FAULT_SEED=N and KILL_SEED=N repeat a
+# run.
 fault:
 	FAULT_RUNS=$(FAULT_RUNS) $(GO) test -timeout 60m -count 1 -v -run TestKilledAtEveryArrow ./host
+	$(GO) test -timeout 60m -count 1 -v -run TestKilledPlugins ./host -kills $(KILLS) -kill-seed $(KILL_SEED)
 
 race: node
 	$(GO) test -race -timeout 20m ./...

@@ -81,7 +81,7 @@ func Run(ctx context.Context, o Options) error {
 	defer watching.stop()
 
 	// Events become promises.
-	recorder := observe.NewRecorder(steps)
+	recorder := observe.NewRecorder(o.Record)
 	audit := observe.NewAudit(recorder, func(instance string, err *wire.Error, untold uint64) {
 		o.Log.Warn("refused to act as somebody else", "instance", instance, "error", err, "untold", untold)
 	})
@@ -189,6 +189,9 @@ func SocketPath(stateDir string) string { return filepath.Join(stateDir, "run", 
 func (o Options) withDefaults() Options {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
+	}
+	if o.Record <= 0 {
+		o.Record = steps
 	}
 	if o.Stdout == nil {
 		o.Stdout = io.Discard

@@ -15,6 +15,7 @@ type Options struct {
 	Dev     bool         // use a changed executable at once, as host { on_change = "upgrade" }
 	Version string       // shown by host status
 	Log     hclog.Logger // nil: nothing is logged
+	Record  int          // steps of events that the recorder keeps; 0 means 16,384
 	Stdout  io.Writer    // gets what plugins print on their standard output; nil: nothing
 	// Reload asks for a reload with each value, as SIGHUP does; may be nil.
 	Reload <-chan os.Signal

@@ -78,7 +78,7 @@ func (d *daemon) Story(_ context.Context, r control.StoryRequest) (control.Story
 	s.Waiting = d.router.Waiting(func(ev *wire.Event) bool { return ev.ID == s.Event })
 	if s.Event.IsZero() || len(s.Entries) == 0 && len(s.Waiting) == 0 {
 		return s, &wire.Error{Code: wire.NotFound, Message: fmt.Sprintf(
-			"the recorder does not have %s: it keeps the last %d steps of all events", what, steps)}
+			"the recorder does not have %s: it keeps the last %d steps of all events", what, d.options.Record)}
 	}
 	return s, nil
 }
@@ -108,7 +108,7 @@ func (d *daemon) recent() []observe.Entry {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // recent entries only
 	var all []observe.Entry
-	_ = d.recorder.Tail(ctx, steps, nil, func(e observe.Entry) error {
+	_ = d.recorder.Tail(ctx, d.options.Record, nil, func(e observe.Entry) error {
 		all = append(all, e)
 		return nil
 	})
