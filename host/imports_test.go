@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"host/apply"},
 	{"host/generation"},
 	{"host/plan"},
-	{"host/instance"},
+	{"host/trial", "host/instance"},
 	{"host/route"},
 	{"host/promise"},
 	{"host/launch"},

@@ -7,23 +7,50 @@ import (
 
 	"github.com/pluginhost/host/host/catalog"
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/trial"
 	"github.com/pluginhost/host/sdk/schema"
 )
+
+// Test checks a configuration as Validate does, and runs those of its tests that
+// want lets pass; all when it is nil. With errors in the diagnostics none runs.
+func Test(ctx context.Context, o Options, want func(name string) bool) ([]trial.Result, config.Diagnostics, error) {
+	c, diags, err := build(ctx, o)
+	if err != nil || c == nil || diags.HasErrors() {
+		return nil, diags, err
+	}
+	results := []trial.Result{}
+	for n := range c.Tests {
+		if t := &c.Tests[n]; want == nil || want(t.Name) {
+			r, err := trial.Run(ctx, c, t)
+			if err != nil {
+				return results, diags, err
+			}
+			results = append(results, r)
+		}
+	}
+	return results, diags, nil
+}
 
 // Validate checks a configuration without a daemon: it reads it, asks the
 // executables that are not in the manifest cache what they are, and returns
 // every diagnostic at once. An error means that it could not check.
 func Validate(ctx context.Context, o Options) (config.Diagnostics, error) {
+	_, diags, err := build(ctx, o)
+	return diags, err
+}
+
+// build reads a configuration and what the executables say of themselves.
+func build(ctx context.Context, o Options) (*config.Config, config.Diagnostics, error) {
 	o = o.withDefaults()
 	files, diags := config.Open(o.Source)
 	if files == nil {
-		return diags, nil
+		return nil, diags, nil
 	}
 	settings := files.Host()
 	// Nothing is left behind: without a state directory there is no cache.
 	scratch, err := os.MkdirTemp("", "host-validate-")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
 	cache := filepath.Join(settings.StateDir, "manifests")
@@ -32,13 +59,13 @@ func Validate(ctx context.Context, o Options) (config.Diagnostics, error) {
 	}
 	b, err := newBase(filepath.Join(scratch, "p"), o.Log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer b.close()
 	c := catalog.New(catalog.Options{Dir: settings.PluginDir, CacheDir: cache,
 		Describe: b.describe(settings), Deadline: settings.Describe, Log: o.Log.Named("catalog")})
 	scan := c.Scan(ctx)
-	_, diags = files.Build(c.Snapshot()) // with those of Open
+	built, diags := files.Build(c.Snapshot()) // with those of Open
 	if scan != nil {
 		diags = append(diags, problem("The plugin directory cannot be used", scan.Error()))
 	}
@@ -48,7 +75,7 @@ func Validate(ctx context.Context, o Options) (config.Diagnostics, error) {
 				Detail: e.Path + ": " + e.Reason})
 		}
 	}
-	return diags, nil
+	return built, diags, nil
 }
 
 // problem is an error without a place in a file.

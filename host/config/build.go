@@ -54,6 +54,7 @@ func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
 	b.collect()
 	b.evalGroups()
 	b.evalRoutes()
+	b.evalTests()
 	b.conflicts()
 	f.diags.Close()
 	diags := f.diags.Sorted()

@@ -12,6 +12,7 @@ import (
 	"github.com/pluginhost/host/host/config/attribute"
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/scenario"
 	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -22,6 +23,7 @@ type Config struct {
 	Host      Host
 	Instances []Instance // by address
 	Routes    []Route    // in the order of files by name, then of lines
+	Tests     []Test     // likewise
 }
 
 // Host is the host block, with defaults filled in.
@@ -117,6 +119,13 @@ type Diagnostic = diagnostic.Diagnostic
 
 // Diagnostics are all that is said of a configuration.
 type Diagnostics = diagnostic.Diagnostics
+
+// Test is a test block, which host/trial runs, and Reply what an action answers
+// in it.
+type (
+	Test  = scenario.Test
+	Reply = scenario.Reply
+)
 
 // Expr is a compiled expression over an event.
 type Expr = expression.Expr

@@ -104,7 +104,7 @@ func environ(list []string) map[string]string {
 
 // labels are the block types and the names of their labels.
 var labels = map[string][]string{
-	"host": {}, "locals": {}, "variable": {"name"}, "plugin": {"plugin", "name"}, "route": {"name"},
+	"host": {}, "locals": {}, "variable": {"name"}, "plugin": {"plugin", "name"}, "route": {"name"}, "test": {"name"},
 }
 
 // checkBlocks looks at what stands at the top level.
@@ -115,7 +115,7 @@ func (f *Files) checkBlocks() {
 			continue
 		}
 		for _, a := range syntax.SortedAttrs(file.Body) {
-			f.diags.Problem("An attribute outside of a block", fmt.Sprintf("%s stands at the top level, where there are only blocks: host, variable, locals, plugin and route.", a.Name), a.NameRange.Ptr())
+			f.diags.Problem("An attribute outside of a block", fmt.Sprintf("%s stands at the top level, where there are only blocks: host, variable, locals, plugin, route and test.", a.Name), a.NameRange.Ptr())
 		}
 		for _, b := range file.Body.Blocks {
 			want, ok := labels[b.Type]
@@ -132,7 +132,7 @@ func (f *Files) checkBlocks() {
 				continue
 			}
 			for i, l := range b.Labels {
-				if !isName(l) {
+				if b.Type != "test" && !isName(l) {
 					f.diags.Problem("Not a name", fmt.Sprintf("%q is not a name: it begins with a letter and has only small letters, digits, _ and -.", l), b.LabelRanges[i].Ptr())
 				}
 			}

@@ -60,6 +60,32 @@ route "note" {
   }
 }
 
+test "an order is priced and noted" {
+  given {
+    event   = http.orders.request
+    data    = { id = "o-1", total = 12 }
+    replies = { price = { value = { cents = 1428 } } }
+  }
+  expect {
+    routes = ["price", "note"]
+    inputs = { price = { stdin = { id = "o-1", cents = 1200 } } }
+    value  = { cents = 1428 }
+  }
+}
+
+test "an order of nothing is not noted, and price.sh refuses it" {
+  given {
+    event   = http.orders.request
+    data    = { id = "o-2", total = 0 }
+    replies = { price = { error = "invalid_argument", message = "nothing to pay" } }
+  }
+  expect {
+    routes   = ["price"]
+    attempts = { price = 1 }
+    error    = "invalid_argument"
+  }
+}
+
 route "tick" {
   from = cron.clock.tick
   to   = log.out.write
