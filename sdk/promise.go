@@ -97,20 +97,16 @@ func (p *Promise) Wait(ctx context.Context) (Value, error) {
 	return nil, failure.Of(ctx.Err())
 }
 
-// wakers are channels with a place for one, used again: to make one and close
-// it for each promise would cost more than the wait itself.
-var wakers = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
-
 // settling returns a channel from which something can be taken when the
 // promise is settled. The first who asks has one of the wakers, and gives it
 // back to awake; the others share Done.
 func (p *Promise) settling() (c chan struct{}, wake bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.wake != nil || p.settled {
+	if p.wake != nil || p.settled || p.instance == nil {
 		return p.done(), false
 	}
-	p.wake = wakers.Get().(chan struct{}) //nolint:errcheck,forcetypeassert // there is nothing else in it
+	p.wake = p.instance.process.promises.waker()
 	return p.wake, true
 }
 
@@ -122,7 +118,7 @@ func (p *Promise) awake(c chan struct{}) {
 	case <-c:
 	default:
 	}
-	wakers.Put(c)
+	p.instance.process.promises.wakers.Put(c)
 }
 
 func (p *Promise) outcome() (value Value, err error, settled bool) { //nolint:revive,staticcheck // the error is the outcome's, not the call's

@@ -22,13 +22,22 @@ type promises struct {
 	unaccepted int // at most wire.EmitWindow
 	pending    int // at most maxPending, those about to be added included
 	waiting    []*waiter
-	closed     *Error // why nothing is added any more
+	wakers     sync.Pool // of channels with a place for one: to make and close one for each promise costs more than the wait
+	closed     *Error    // why nothing is added any more
 }
 
 type slot struct {
 	promise  *Promise // nil while free
 	number   uint64
 	accepted bool
+}
+
+// waker is a channel for somebody who waits for a promise.
+func (t *promises) waker() chan struct{} {
+	if c, ok := t.wakers.Get().(chan struct{}); ok {
+		return c
+	}
+	return make(chan struct{}, 1)
 }
 
 // waiter waits for room in the window.

@@ -74,6 +74,7 @@ func routeTo(name, instance string, f ...func(*config.Delivery)) config.Route {
 type instance struct {
 	*Inbox
 	mu        sync.Mutex
+	flushed   int
 	got       []wire.Deliver
 	cancelled []string
 	err       error // of the next Deliver
@@ -107,7 +108,7 @@ func (i *instance) Cancel(delivery uint64, attempt uint32, _ wire.Cause) error {
 }
 
 // Flush implements Outlet.
-func (i *instance) Flush() {}
+func (i *instance) Flush() { i.flushed++ }
 
 // take returns what was delivered since the last take.
 func (i *instance) take() []wire.Deliver {
@@ -155,6 +156,7 @@ type emitter struct {
 	g        *rig
 	mu       sync.Mutex
 	index    uint32 // of the next event
+	flushed  int
 	next     uint64
 	accepted map[uint64]int
 	settled  map[uint64][]wire.Settle
@@ -187,7 +189,7 @@ func (r replier) Settle(s *wire.Settle) error {
 	return nil
 }
 
-func (r replier) Flush() {}
+func (r replier) Flush() { r.flushed++ }
 
 // emit emits an event and returns the number of its promise.
 func (e *emitter) emit(data string, f ...func(*wire.Event)) uint64 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -353,5 +354,153 @@ func TestLaneOverAPipe(t *testing.T) {
 		if err := end(t, ends); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 			t.Error(err)
 		}
+	}
+}
+
+// idle waits until the writer has nothing to do.
+func idle(t *testing.T, l *Lane) {
+	t.Helper()
+	for end := time.Now().Add(patience); !l.idle.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the writer does not rest")
+		}
+	}
+}
+
+// What is put waits for Flush or Wake, and with Hold everything does.
+func TestHeld(t *testing.T) {
+	l, peer, _ := runLane(t, Handler{})
+	quiet := func(when string) {
+		t.Helper()
+		peer.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if n, err := peer.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%s: %d bytes, %v", when, n, err)
+		}
+		peer.SetReadDeadline(time.Now().Add(patience))
+	}
+	r := frameReader{src: peer}
+	came := func(want int) {
+		t.Helper()
+		body, err := r.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &pb.Frame{}
+		if err := proto.Unmarshal(body, f); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(f.Accept) + len(f.Settle) + len(f.Credit); n != want {
+			t.Errorf("%d elements, want %d", n, want)
+		}
+	}
+	idle(t, l)
+	_ = l.PutSettle(&Settle{Ref: 1})
+	quiet("after Put")
+	_ = l.PutCredit(1, 1)
+	l.Wake()
+	came(2)
+	idle(t, l)
+	_ = l.PutSettle(&Settle{Ref: 2})
+	l.Flush()
+	came(1)
+	_ = l.Accept(3)
+	came(1)
+	idle(t, l)
+	l.Hold()
+	_ = l.Accept(4)
+	_ = l.Settle(&Settle{Ref: 4})
+	quiet("held")
+	l.Flush()
+	came(2)
+	l.Flush() // nothing waits
+	quiet("at the end")
+}
+
+// What the socket does not take at once is the writer's, and stays in order.
+func TestFlushOfMuch(t *testing.T) {
+	l, peer, _ := runLane(t, Handler{})
+	if err := l.conn.(*net.UnixConn).SetWriteBuffer(8 << 10); err != nil { // so that a frame goes in parts
+		t.Fatal(err)
+	}
+	idle(t, l)
+	l.Hold()
+	const n = 300
+	value := make([]byte, 20_000)
+	var wait sync.WaitGroup
+	for g := range uint32(3) { // they flush at the same time
+		wait.Go(func() {
+			for i := range uint64(n) {
+				if err := l.Settle(&Settle{Ref: i + 1, Attempt: g + 1, Value: value}); err != nil {
+					t.Error(err)
+				}
+				l.Flush()
+			}
+		})
+	}
+	wait.Wait() // nobody reads: the socket is full in the middle of a frame
+	last := map[uint32]uint64{}
+	r := frameReader{src: peer}
+	for got := 0; got < 3*n; {
+		body, err := r.next()
+		if err != nil {
+			t.Fatalf("%v after %d", err, got)
+		}
+		f := &pb.Frame{}
+		if err := proto.Unmarshal(body, f); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range f.Settle {
+			if s.Ref != last[s.Attempt]+1 || len(s.Value) != len(value) {
+				t.Fatalf("%d after %d, %d bytes", s.Ref, last[s.Attempt], len(s.Value))
+			}
+			last[s.Attempt] = s.Ref
+			got++
+		}
+	}
+}
+
+// Close writes what was held.
+func TestCloseOfAHeldLane(t *testing.T) {
+	l, peer, ended := runLane(t, Handler{})
+	idle(t, l)
+	l.Hold()
+	_ = l.Accept(1)
+	_ = l.Close()
+	if b, err := io.ReadAll(peer); err != nil || len(b) == 0 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if err := end(t, ended); err != nil {
+		t.Error(err)
+	}
+}
+
+// An event that passes costs no allocation, but for buffers that are kept.
+func TestPassingAllocatesNothing(t *testing.T) {
+	e := Emit{Promise: 1 << 40, Instance: 1, Type: 2, Event: Event{ID: NewID(), Type: "http.orders.request", Source: "n1/http.orders", Subject: "",
+		Time: 1, Correlation: NewID(), ContentType: "text/plain", Data: make([]byte, 256)}}
+	d := Deliver{Delivery: 1 << 41, Attempt: 1, Instance: 1, Deadline: 5, Event: e.Event}
+	s := Settle{Ref: 1 << 40, Attempt: 1, Value: []byte("{}")}
+	l := NewLane(nil)
+	h := Handler{Emit: func(*Emit) error { return nil }, Deliver: func(*Deliver) error { return nil },
+		Settle: func(*Settle) error { return nil }, Accept: func(uint64) error { return nil }, Credit: func(uint32, uint32) error { return nil }}
+	dec := decoder{handler: &h}
+	var frames []*frame
+	round := func() {
+		for range 100 {
+			_, _, _, _, _ = l.Emit(&e), l.Accept(7), l.Deliver(&d), l.Settle(&s), l.Credit(1, 1)
+		}
+		frames = l.pending.take(frames)
+		for _, f := range frames {
+			b := f.sealed()
+			_, n := protowire.ConsumeVarint(b)
+			if err := dec.frame(b[n:]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.pending.written(frames)
+	}
+	round()
+	if n := testing.AllocsPerRun(100, round) / 100; n > 0.05 {
+		t.Errorf("%.2f allocations for an event on its way", n)
 	}
 }

@@ -204,9 +204,10 @@ func (c *Call) Run() (value []byte, err *wire.Error, link *Linked) { //nolint:re
 	}()
 	value, failed := c.handle(c, c.input)
 	switch {
-	case failed != nil && errors.As(failed, &link):
-		return nil, nil, link
 	case failed != nil:
+		if follows := new(*Linked); errors.As(failed, follows) {
+			return nil, nil, *follows
+		}
 		return nil, failure.Of(failed), nil
 	case len(value) > wire.MaxEvent:
 		return nil, &wire.Error{Code: wire.ResourceExhausted, Message: "the value of action " + c.action + " is larger than 4 MiB"}, nil
