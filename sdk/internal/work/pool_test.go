@@ -46,6 +46,7 @@ func TestPoolRests(t *testing.T) {
 		}
 		p.Rouse()
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if !slices.Equal(told, []bool{true, true}) {
 			t.Errorf("with one blocked: %v", told)
 		}
