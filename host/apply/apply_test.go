@@ -44,7 +44,7 @@ func random(r *rand.Rand) plain {
 	return p
 }
 
-func outcome(t *testing.T, r apply.Result, err error, want apply.Outcome) {
+func outcome(t testing.TB, r apply.Result, err error, want apply.Outcome) {
 	t.Helper()
 	if err != nil || r.Outcome != want {
 		t.Fatalf("%s %q %v, %v; want %s", r.Outcome, r.Message, r.Diagnostics, err, want)

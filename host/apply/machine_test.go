@@ -29,7 +29,7 @@ import (
 // machine stands for processes, sockets and routes. It checks what it is asked
 // for, and fails where a test says so.
 type machine struct {
-	t     *testing.T
+	t     testing.TB
 	state string // directory
 
 	mu        sync.Mutex
@@ -42,9 +42,10 @@ type machine struct {
 	fault     func(what string) // may block or panic; nil: nothing happens
 	fail      map[string]error  // by "acquire KEY", "verify ADDRESS", "prepare ADDRESS"
 	wrong     []string
+	loads     func() apply.Loaded // in place of disk
 }
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	return &machine{t: t, state: t.TempDir(), instances: map[string]*simulated{}, leases: map[string]map[string]int{}, fail: map[string]error{}}
 }
 
@@ -63,6 +64,9 @@ func (m *machine) applier() (*apply.Applier, *generation.Store) {
 	return apply.New(apply.Options{
 		Load: func(_ context.Context, of *generation.Record) (apply.Loaded, config.Diagnostics) {
 			m.at("reading")
+			if m.loads != nil {
+				return m.loads(), nil
+			}
 			b := m.onDisk()
 			if of != nil {
 				b, err = os.ReadFile(filepath.Join(store.ConfigDir(of.Generation), "c.json"))

@@ -328,9 +328,11 @@ func (t *transaction) commit(ctx context.Context, p *place, confirm *generation.
 	if confirm != nil {
 		back = confirm.Back
 	}
-	if err := a.o.Store.Prune(back); err != nil {
-		a.o.Logger.Warn("an old generation cannot be removed", "error", err)
-	}
+	a.drains.Go(func() {
+		if err := a.o.Store.Prune(back); err != nil {
+			a.o.Logger.Warn("an old generation cannot be removed", "error", err)
+		}
+	})
 	a.retain()
 	if len(leaving) == 0 {
 		return nil

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -240,8 +241,18 @@ func (st *Staged) write(src Source) error {
 			return err
 		}
 	}
+	b, err := json.MarshalIndent(st.record, "", "  ")
+	if err != nil {
+		return err
+	}
 	last, known := st.s.Last()
-	for _, f := range src.Files {
+	var sync []*os.File
+	defer func() {
+		for _, f := range sync {
+			_ = f.Close()
+		}
+	}()
+	for _, f := range slices.Concat(src.Files, []File{{"record.json", append(b, 10)}}) {
 		to := filepath.Join(st.dir, filepath.FromSlash(f.Name))
 		if known {
 			old := filepath.Join(st.s.path(last.Generation), filepath.FromSlash(f.Name))
@@ -249,32 +260,28 @@ func (st *Staged) write(src Source) error {
 				continue
 			}
 		}
-		if err := write(to, f.Data); err != nil {
+		w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
 			return err
 		}
-	}
-	b, err := json.MarshalIndent(st.record, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := write(filepath.Join(st.dir, "record.json"), append(b, '\n')); err != nil {
-		return err
+		sync = append(sync, w)
+		if _, err := w.Write(f.Data); err != nil {
+			return err
+		}
 	}
 	for _, d := range dirs {
-		if err := syncDir(d); err != nil {
+		f, err := os.Open(d)
+		if err != nil {
 			return err
 		}
+		sync = append(sync, f)
 	}
-	return nil
-}
-
-func write(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+	// All at once: the file system makes one write of what comes together.
+	var g errgroup.Group
+	for _, f := range sync {
+		g.Go(f.Sync)
 	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	return g.Wait()
 }
 
 func syncDir(path string) error {
@@ -284,6 +291,9 @@ func syncDir(path string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// Drop removes what was staged.
+func (st *Staged) Drop() { _ = os.RemoveAll(st.dir) }
 
 // Commit makes the generation the last one: before it returns nil, a restart
 // finds the generation before; after that, this one.
@@ -304,9 +314,6 @@ func (st *Staged) Commit() error {
 	s.records = append(s.records, st.record)
 	return nil
 }
-
-// Drop removes what was staged.
-func (st *Staged) Drop() { _ = os.RemoveAll(st.dir) }
 
 // Confirmed ends the probation of the last generation.
 func (s *Store) Confirmed() error {
