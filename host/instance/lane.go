@@ -16,8 +16,6 @@ import (
 type reader struct {
 	*life
 	batch *route.Batch
-	known *map[uint32]*seat // as of the seat looked up last
-	last  *seat
 }
 
 // handler connects what the plugin sends to the router.
@@ -47,18 +45,9 @@ func (in *reader) close() error {
 	return nil
 }
 
-// at returns the seat of a handle, or nil. Most elements of a frame are of one
-// instance.
-func (in *reader) at(handle uint32) *seat {
-	if m := in.seats.Load(); m != in.known || in.last == nil || in.last.handle != handle {
-		in.known, in.last = m, (*m)[handle]
-	}
-	return in.last
-}
-
 // inbox returns the committed inbox of a handle, or why there is none.
 func (in *reader) inboxOf(handle uint32) (*seat, *route.Inbox, *wire.Error) {
-	s := in.at(handle)
+	s := in.seats.at(handle)
 	if s == nil {
 		return nil, nil, in.absent(handle, wire.ID{})
 	}
@@ -92,7 +81,7 @@ func (l *life) forged(who string, event wire.ID, format string, args ...any) *wi
 
 // emit takes an event, unless it is not there whose event it is.
 func (in *reader) emit(e *wire.Emit) error {
-	s := in.at(e.Instance)
+	s := in.seats.at(e.Instance)
 	switch {
 	case s == nil:
 		return in.lane.Settle(&wire.Settle{Ref: e.Promise, Err: in.absent(e.Instance, e.Event.ID)})

@@ -18,7 +18,7 @@ type life struct {
 	control rpc.Control
 	lane    *wire.Lane
 
-	seats atomic.Pointer[map[uint32]*seat] // by handle; read for each event, replaced when one changes
+	seats seats // by handle
 
 	mu     sync.Mutex
 	last   uint32 // handle given out
@@ -31,7 +31,6 @@ type life struct {
 func newLife(p *launch.Process, plugin string, audit *observe.Audit) *life {
 	l := &life{process: p, plugin: plugin, audit: audit, control: p.Control(), lane: wire.NewLane(p.Lane())}
 	l.lane.Hold() // the router says when
-	l.seats.Store(&map[uint32]*seat{})
 	return l
 }
 
@@ -58,7 +57,7 @@ func (l *life) seat(i *Instance) *seat {
 	}
 	s := &seat{life: l, handle: l.last, router: i.set.o.Router, node: i.set.o.Node, version: m.Version,
 		source: &route.Source{Address: i.Address(), Events: events, Replier: l.lane}}
-	l.change(func(seats map[uint32]*seat) { seats[s.handle] = s })
+	l.seats.take(s)
 	return s
 }
 
@@ -66,17 +65,7 @@ func (l *life) seat(i *Instance) *seat {
 func (l *life) leave(s *seat) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.change(func(seats map[uint32]*seat) { delete(seats, s.handle) })
-}
-
-func (l *life) change(f func(map[uint32]*seat)) {
-	old := *l.seats.Load()
-	seats := make(map[uint32]*seat, len(old)+1)
-	for h, s := range old {
-		seats[h] = s
-	}
-	f(seats)
-	l.seats.Store(&seats)
+	l.seats.leave(s)
 }
 
 // attach connects the seat to the router.
