@@ -93,6 +93,21 @@ func (d *daemon) first(ctx context.Context, pick *generation.Record) error {
 	return nil
 }
 
+// alive returns nil when the parts that everything waits for answer.
+func (d *daemon) alive(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { // ends as soon as the parts do answer, or with the process
+		defer close(done)
+		_, _ = d.Status(ctx)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // load reads the configuration on disk, or that of a generation, against the
 // plugins there are now.
 func load(ctx context.Context, o Options, started config.Host, c *catalog.Catalog, store *generation.Store, of *generation.Record) (apply.Loaded, config.Diagnostics) {

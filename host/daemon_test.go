@@ -243,6 +243,30 @@ func (d *daemon) status() observe.Status {
 	return s
 }
 
+func (d *daemon) generations() control.Generations {
+	d.t.Helper()
+	g, err := d.Generations(d.t.Context())
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return g
+}
+
+// mark gives an executable another digest, as a new build does, at once.
+func mark(t *testing.T, path string, n int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path+".part", fmt.Appendf(b, "\n%d", n), 0o755)
+	}
+	if err == nil {
+		err = os.Rename(path+".part", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // instance returns the state of an instance.
 func (d *daemon) instance(address string) observe.Instance {
 	d.t.Helper()

@@ -49,7 +49,7 @@ func serveDaemon() int {
 				select {}
 			}
 		},
-		Ready: func(socket string) { fmt.Println(socket) },
+		Ready: func(socket string) { fmt.Println(socket) }, Notify: true,
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	go func() { // the end of the input asks it to stop
@@ -74,7 +74,7 @@ type process struct {
 }
 
 // spawn starts one and waits until it is ready or has ended.
-func spawn(t *testing.T, dir, arrow string) *process {
+func spawn(t *testing.T, dir, arrow string, env ...string) *process {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -82,6 +82,7 @@ func spawn(t *testing.T, dir, arrow string) *process {
 	}
 	p := &process{cmd: exec.Command(exe), log: &buffer{}, ended: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), "HOST_TEST_DAEMON="+dir, "HOST_TEST_ARROW="+arrow)
+	p.cmd.Env = append(p.cmd.Env, env...)
 	p.cmd.Stderr = p.log
 	in, stdin, err := os.Pipe()
 	if err != nil {

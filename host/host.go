@@ -22,6 +22,7 @@ import (
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/instance"
+	"github.com/pluginhost/host/host/notify"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/route"
@@ -62,6 +63,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := server.Listen(socket); err != nil {
 		return err
 	}
+
+	systemd := notify.New(o.Notify, o.Log.Named("systemd"))
+	systemd.Starting(longest(settings))
 
 	// The privileged side: starts processes, binds sockets, opens files.
 	g, err := newGround(settings, o)
@@ -106,6 +110,10 @@ func Run(ctx context.Context, o Options) error {
 		Instances: apply.Plugins(instances), Leases: resource.NewTable(g.spawner), Router: router,
 		Store: store, Log: log, Retain: g.catalog.Retain, Connections: resource.Connections,
 		Logger: o.Log.Named("apply"), Arrow: o.Arrow,
+		Began: func() { systemd.Reloading(longest(settings)) },
+		Ended: func(r observe.Reload) {
+			systemd.Reloaded(fmt.Sprintf("generation %d; the last reload: %s", r.Generation, r.Outcome))
+		},
 	})
 
 	// Everything can be asked for over the control socket.
@@ -118,14 +126,18 @@ func Run(ctx context.Context, o Options) error {
 	if err == nil {
 		router.EmitHost("ready", map[string]any{"generation": applier.Generation()})
 		returning := start(applier.Run)
+		alive := start(func(ctx context.Context) error { return systemd.Run(ctx, d.alive) })
+		systemd.Ready(fmt.Sprintf("generation %d", applier.Generation()))
 		if o.Ready != nil {
 			o.Ready(socket)
 		}
 		err = d.follow(ctx, serving)
+		systemd.Stopping(settings.DrainTimeout + stopExtra)
+		alive.stop()
 		returning.stop()
 		o.Log.Info("stopping: draining what is in flight", "at_most", settings.DrainTimeout)
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+5*time.Second)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+stopExtra/2)
 	defer cancel()
 	applier.Shutdown(drain, generation.System("stop"))
 	routing.stop() // what is pending all the same is rejected while it can be told
@@ -133,6 +145,14 @@ func Run(ctx context.Context, o Options) error {
 		o.Log.Info("stopped")
 	}
 	return err
+}
+
+// stopExtra is how long the end may take beyond the drain.
+const stopExtra = 10 * time.Second
+
+// longest is how long a transaction may take, each phase with its deadline.
+func longest(h config.Host) time.Duration {
+	return h.Describe + h.Load + h.Reserve + h.Start + h.Verify + h.Prepare + h.Commit
 }
 
 // follow reloads when it is asked to, or when an executable in use changes and

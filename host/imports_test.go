@@ -25,6 +25,7 @@ var layers = [][]string{
 	{"host/control"},
 	{"host/apply"},
 	{"host/generation"},
+	{"host/notify"},
 	{"host/plan"},
 	{"host/trial", "host/instance"},
 	{"host/route"},

@@ -26,6 +26,8 @@ type Options struct {
 	// stands for the last one.
 	Generation uint64
 	Last       bool
+	// Notify tells systemd how the daemon is, where NOTIFY_SOCKET is set.
+	Notify bool
 	// Arrow, when not nil, is called at each transition of a transaction.
 	// Tests end the process in it.
 	Arrow func(name string)

@@ -49,7 +49,7 @@ SIGINT drains what is in flight and ends; a second one ends at once.`,
 			log := a.logger(level, logJSON || a.json())
 			return a.outcome(host.Run(cmd.Context(), host.Options{
 				Source: s, Dev: dev, Version: version, Log: log, Stdout: a.stdout, Reload: hup,
-				Last: last, Generation: number,
+				Last: last, Generation: number, Notify: true,
 				Ready: func(socket string) {
 					log.Info("ready", "control", "unix://"+socket, "pid", os.Getpid())
 				},

@@ -38,6 +38,9 @@ type Options struct {
 	// Connections, when not nil, counts the open connections of listeners.
 	Connections func(listeners []string) map[string]int
 	Logger      hclog.Logger
+	// Began and Ended, when not nil, are called around each transaction.
+	Began func()
+	Ended func(observe.Reload)
 	// Arrow, when not nil, is called at each transition with its name; tests
 	// end the daemon in it.
 	Arrow func(name string)
@@ -80,7 +83,7 @@ func New(o Options) *Applier {
 	}
 	last, _ := o.Store.Last()
 	return &Applier{o: o, queue: turn.NewQueue(), loads: turn.NewPatience(2),
-		trails: &trail.Book{Log: o.Log, Emit: o.Router.EmitHost, Arrow: o.Arrow},
+		trails: &trail.Book{Log: o.Log, Emit: o.Router.EmitHost, Arrow: o.Arrow, Began: o.Began, Ended: o.Ended},
 		old:    make(chan struct{}, 2), changed: make(chan struct{}, 1),
 		generation: last.Generation, live: map[string]Instance{}, digests: map[string]int{}, draining: map[Instance]time.Time{}}
 }

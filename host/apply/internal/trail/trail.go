@@ -17,6 +17,9 @@ type Book struct {
 	Emit func(name string, data any)
 	// Arrow, when not nil, is called at each transition.
 	Arrow func(name string)
+	// Began and Ended, when not nil, are called around each transaction.
+	Began func()
+	Ended func(observe.Reload)
 
 	mu   sync.Mutex
 	now  *Trail // of what runs
@@ -40,6 +43,9 @@ func (b *Book) Begin(who generation.Who) *Trail {
 	b.mu.Lock()
 	b.now = t
 	b.mu.Unlock()
+	if b.Began != nil {
+		b.Began()
+	}
 	return t
 }
 
@@ -110,6 +116,9 @@ func (t *Trail) End(r observe.Reload, silent bool) {
 	b.mu.Lock()
 	b.now, b.last = nil, &r
 	b.mu.Unlock()
+	if b.Ended != nil {
+		b.Ended(r)
+	}
 }
 
 // Later notes what follows the end.
