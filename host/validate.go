@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -31,9 +32,13 @@ func Test(ctx context.Context, o Options, want func(name string) bool) ([]trial.
 	return results, diags, nil
 }
 
+// errOffline is why an executable was not asked what it is.
+var errOffline = errors.New("is not in the manifest cache, and with --offline nothing is started to ask")
+
 // Validate checks a configuration without a daemon: it reads it, asks the
 // executables that are not in the manifest cache what they are, and returns
-// every diagnostic at once. An error means that it could not check.
+// every diagnostic at once. With Source.Offline it starts nothing: what the
+// cache does not know is a warning. An error means that it could not check.
 func Validate(ctx context.Context, o Options) (config.Diagnostics, error) {
 	_, diags, err := build(ctx, o)
 	return diags, err
@@ -57,16 +62,29 @@ func build(ctx context.Context, o Options) (*config.Config, config.Diagnostics, 
 	if _, err := os.Stat(cache); err != nil {
 		cache = filepath.Join(scratch, "manifests")
 	}
-	b, err := newBase(filepath.Join(scratch, "p"), o.Log)
-	if err != nil {
-		return nil, nil, err
+	describe := func(context.Context, *os.File, string) (*schema.Manifest, error) { return nil, errOffline }
+	if !o.Source.Offline {
+		b, err := newBase(filepath.Join(scratch, "p"), o.Log)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer b.close()
+		describe = b.describe(settings)
 	}
-	defer b.close()
 	c := catalog.New(catalog.Options{Dir: settings.PluginDir, CacheDir: cache,
-		Describe: b.describe(settings), Deadline: settings.Describe, Log: o.Log.Named("catalog")})
+		Describe: describe, Deadline: settings.Describe, Log: o.Log.Named("catalog")})
 	scan := c.Scan(ctx)
-	built, diags := files.Build(c.Snapshot()) // with those of Open
-	if scan != nil {
+	var plugins config.Plugins = c.Snapshot()
+	if o.Source.Offline {
+		plugins = cached{c.Snapshot(), catalog.Cached(cache)}
+	}
+	built, diags := files.Build(plugins) // with those of Open
+	switch {
+	case scan != nil && o.Source.Offline:
+		d := problem("The plugin directory is not here", scan.Error())
+		d.Severity = schema.Warning
+		diags = append(diags, d)
+	case scan != nil:
 		diags = append(diags, problem("The plugin directory cannot be used", scan.Error()))
 	}
 	for _, e := range c.Snapshot().Entries {
@@ -76,6 +94,22 @@ func build(ctx context.Context, o Options) (*config.Config, config.Diagnostics, 
 		}
 	}
 	return built, diags, nil
+}
+
+// cached are the plugins in the plugin directory, and those of which only the
+// manifest is known.
+type cached struct {
+	*catalog.Snapshot
+	manifests map[string]*schema.Manifest
+}
+
+// Manifest implements config.Plugins.
+func (c cached) Manifest(name string) (*schema.Manifest, string, bool) {
+	if m, digest, ok := c.Snapshot.Manifest(name); ok {
+		return m, digest, true
+	}
+	m, ok := c.manifests[name]
+	return m, "", ok
 }
 
 // problem is an error without a place in a file.

@@ -10,17 +10,21 @@ import (
 )
 
 func validateCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var offline bool
+	cmd := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration without a daemon",
 		Long: `Check the configuration and print everything that is wrong with it at once. No
-daemon is needed. Executables that are not known yet are asked what they are.`,
+daemon is needed. Executables that are not known yet are asked what they are; with --offline
+nothing is started, and what the manifest cache in the state directory does not
+know is a warning.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.source()
 			if err != nil {
 				return err
 			}
+			s.Offline = offline
 			diags, err := host.Validate(cmd.Context(), host.Options{Source: s})
 			if err != nil {
 				return err
@@ -57,4 +61,6 @@ daemon is needed. Executables that are not known yet are asked what they are.`,
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&offline, "offline", false, "start no executable: for machines that check configurations and run none")
+	return cmd
 }

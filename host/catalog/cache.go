@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/mod/semver"
 
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -69,4 +71,21 @@ func (c cache) write(digest string, m *schema.Manifest) error {
 		return fmt.Errorf("manifest cache: %w", err)
 	}
 	return nil
+}
+
+// Cached returns the manifests in a cache directory, of each plugin the newest
+// version: all that can be known of plugins whose executables are elsewhere.
+func Cached(dir string) map[string]*schema.Manifest {
+	newest := map[string]*schema.Manifest{}
+	paths, _ := filepath.Glob(filepath.Join(dir, "*.json")) // the pattern is well-formed
+	for _, p := range paths[:min(len(paths), maxFiles)] {
+		m := cache{dir}.read(strings.TrimSuffix(filepath.Base(p), ".json"))
+		if m == nil {
+			continue
+		}
+		if old := newest[m.Name]; old == nil || semver.Compare("v"+m.Version, "v"+old.Version) > 0 {
+			newest[m.Name] = m
+		}
+	}
+	return newest
 }
