@@ -28,7 +28,7 @@ import (
 // maxDir is how long the directory of the sockets may be: a process's own
 // directory and the socket's name take up to 45 of the 107 bytes that the path
 // of a unix socket may have.
-const maxDir = 62
+const maxDir = 58
 
 // Spec says what to start.
 type Spec struct {
