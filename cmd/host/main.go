@@ -76,7 +76,7 @@ func longFlags(args []string) []string {
 		}
 		name, _, _ := strings.Cut(a, "=")
 		switch name {
-		case "-var", "-var-file", "-detailed-exitcode", "-dev", "-check":
+		case "-var", "-var-file", "-detailed-exitcode", "-out", "-hold", "-plan", "-wait", "-confirm", "-offline", "-generation", "-dev", "-check":
 			a = "-" + a
 		}
 		out = append(out, a)

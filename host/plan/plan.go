@@ -64,6 +64,9 @@ func (p *Plan) Summary() string {
 		n    int
 		what string
 	}{{n[Start], "to start"}, {n[Replace], "to replace"}, {n[Update], "to update"}, {n[Stop], "to stop"}, {len(p.Routes), "routes changed"}} {
+		if x.n == 1 {
+			x.what = strings.Replace(x.what, "routes", "route", 1)
+		}
 		if x.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", x.n, x.what))
 		}
