@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -40,12 +41,8 @@ and wait for the outcome of its promise. Exit 1 when it was rejected.`,
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				if err := a.printJSON(r); err != nil {
-					return err
-				}
-			} else {
-				a.printOutcome(r)
+			if err := a.show(r, func() { report.Outcome(a.out(), r) }); err != nil {
+				return err
 			}
 			if r.Err != nil {
 				return &exit{exitFailed, ""}
@@ -57,17 +54,6 @@ and wait for the outcome of its promise. Exit 1 when it was rejected.`,
 	cmd.Flags().StringVar(&subject, "subject", "", "what the event is about")
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "deadline of the event")
 	return cmd
-}
-
-func (a *app) printOutcome(r control.EmitResult) {
-	switch {
-	case r.Err != nil:
-		_, _ = fmt.Fprintf(a.stdout, "%s %s: %s\n", r.ID, a.paint(a.stdout, "31", "rejected"), plain(r.Err.Error()))
-	case len(r.Value) > 0:
-		_, _ = fmt.Fprintf(a.stdout, "%s %s: %s\n", r.ID, a.paint(a.stdout, "32", "resolved"), r.Value)
-	default:
-		_, _ = fmt.Fprintf(a.stdout, "%s %s\n", r.ID, a.paint(a.stdout, "32", "resolved"))
-	}
 }
 
 // payload reads the data of an event.

@@ -101,7 +101,7 @@ func (a *app) format(files []string, check bool) error {
 		for _, name := range changed {
 			_, _ = fmt.Fprintln(a.stdout, name)
 		}
-		broken.WriteText(a.stderr, a.color(a.stderr))
+		a.diagnose(a.stderr, broken)
 	}
 	switch {
 	case broken.HasErrors():
@@ -128,7 +128,7 @@ func (a *app) formatStdin() error {
 	}
 	out, diags := config.Format(src, "standard input")
 	if diags.HasErrors() {
-		diags.WriteText(a.stderr, a.color(a.stderr))
+		a.diagnose(a.stderr, diags)
 		return &exit{exitInvalid, ""}
 	}
 	_, err = a.stdout.Write(out)

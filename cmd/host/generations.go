@@ -1,15 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host/apply"
-	"github.com/pluginhost/host/host/control"
-	"github.com/pluginhost/host/host/generation"
 )
 
 func rollbackCommand(a *app) *cobra.Command {
@@ -56,11 +53,7 @@ the one before.`,
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				return a.printJSON(map[string]any{"generation": g})
-			}
-			_, _ = fmt.Fprintf(a.stdout, "Generation %d is confirmed.\n", g)
-			return nil
+			return a.show(map[string]any{"generation": g}, func() { a.out().Printf("Generation %d is confirmed.\n", g) })
 		},
 	}
 }
@@ -84,65 +77,9 @@ rollback.`,
 			if err != nil {
 				return err
 			}
-			if g.Kept == nil {
-				g.Kept = []control.Kept{}
-			}
-			if g.Attempts == nil {
-				g.Attempts = []generation.Attempt{}
-			}
-			if a.json() {
-				return a.printJSON(g)
-			}
-			a.printGenerations(g, all)
-			return nil
+			return a.show(report.CompleteGenerations(g), func() { report.Generations(a.out(), g, all) })
 		},
 	}
 	cmd.Flags().BoolVar(&all, "phases", false, "show when each phase began")
 	return cmd
-}
-
-func (a *app) printGenerations(g control.Generations, phases bool) {
-	kept := map[uint64]control.Kept{}
-	for _, k := range g.Kept {
-		kept[k.Generation] = k
-	}
-	rows := [][]string{{"GENERATION", "WHEN", "WHO", "COMMAND", "ENDED", "TOOK", "WHAT"}}
-	for i := len(g.Attempts) - 1; i >= 0; i-- {
-		x := g.Attempts[i]
-		number := ""
-		if x.Outcome == string(apply.Committed) {
-			number = strconv.FormatUint(x.Generation, 10)
-			k, ok := kept[x.Generation]
-			switch {
-			case !ok:
-				number += " (gone)"
-			case k.Serving:
-				number += " serving"
-			}
-		}
-		took := ""
-		if !x.Ended.IsZero() {
-			took = short(x.Ended.Sub(x.Started))
-		}
-		ended := x.Outcome
-		if ended == "" {
-			ended = "runs"
-		}
-		what := x.Summary
-		if x.Message != "" {
-			what = x.Message
-		}
-		rows = append(rows, []string{number, x.Started.Local().Format(time.DateTime), x.Who.User, x.Who.Command, ended, took, what})
-		if phases {
-			for _, s := range x.Steps {
-				rows = append(rows, []string{"", "  +" + short(s.Time.Sub(x.Started)), "", "  " + s.Phase})
-			}
-		}
-	}
-	table(a.stdout, rows...)
-	for _, k := range g.Kept {
-		if k.Serving && k.Confirm != nil {
-			_, _ = fmt.Fprintf(a.stdout, "Unless host confirm follows, the daemon returns to generation %d at %s.\n", k.Confirm.Back, k.Confirm.Until.Local().Format(time.DateTime))
-		}
-	}
 }

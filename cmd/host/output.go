@@ -2,14 +2,14 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
-	"time"
 
-	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/host/config"
 )
+
+// json reports whether the output is JSON.
+func (a *app) json() bool { return a.output == "json" }
 
 // printJSON prints one JSON document.
 func (a *app) printJSON(v any) error {
@@ -19,64 +19,22 @@ func (a *app) printJSON(v any) error {
 	return e.Encode(v)
 }
 
-// table prints rows in columns.
-func table(w io.Writer, rows ...[]string) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, r := range rows {
-		for i := range r {
-			r[i] = plain(r[i])
-		}
-		_, _ = fmt.Fprintln(t, strings.TrimRight(strings.Join(r, "\t"), "\t"))
+// show prints v as JSON where that is wanted, else what text prints.
+func (a *app) show(v any, text func()) error {
+	if a.json() {
+		return a.printJSON(v)
 	}
-	_ = t.Flush()
+	text()
+	return nil
 }
 
-// plain keeps control characters, which may come from anywhere, off a terminal.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}
+// out is standard output, for people.
+func (a *app) out() terminal.Printer { return a.printer(a.stdout) }
 
-// paint colours a text where colours are wanted.
-func (a *app) paint(w io.Writer, code, s string) string {
-	if !a.color(w) {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
+// printer prints for people to w.
+func (a *app) printer(w io.Writer) terminal.Printer { return terminal.New(w, !a.noColor) }
 
-func (a *app) light(w io.Writer, l observe.Light) string {
-	code := map[observe.Light]string{observe.Green: "32", observe.Yellow: "33", observe.Red: "31"}[l]
-	return a.paint(w, code, string(l))
-}
-
-// short shortens a duration for people.
-func short(d time.Duration) string {
-	switch {
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < time.Second:
-		return d.Round(100 * time.Microsecond).String()
-	case d < time.Minute:
-		return d.Round(10 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
-func cut(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+// diagnose prints diagnostics for people to w.
+func (a *app) diagnose(w io.Writer, diags config.Diagnostics) {
+	diags.WriteText(w, a.printer(w).Coloured)
 }

@@ -3,15 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/terminal"
 	"github.com/pluginhost/host/host/apply"
-	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/plan"
 )
 
@@ -53,16 +52,15 @@ is over.`,
 					return err
 				}
 			}
-			if a.json() {
-				if err := a.printJSON(listed(r)); err != nil {
-					return err
-				}
-			} else {
-				r.Diagnostics.WriteText(a.stdout, a.color(a.stdout))
-				a.printPlan(a.stdout, r.Plan)
+			err = a.show(report.CompleteResult(r), func() {
+				a.diagnose(a.stdout, r.Diagnostics)
+				report.Plan(a.out(), r.Plan)
 				if r.Held != nil {
-					_, _ = fmt.Fprintf(a.stdout, "What it needs is held until %s: host reload --plan %s\n", r.Held.Expires.Local().Format(time.TimeOnly), out)
+					a.out().Printf("What it needs is held until %s: host reload --plan %s\n", r.Held.Expires.Local().Format(time.TimeOnly), out)
 				}
+			})
+			if err != nil {
+				return err
 			}
 			switch {
 			case r.Outcome == apply.Invalid:
@@ -112,8 +110,8 @@ func readPlan(path string) (*apply.Held, error) {
 // progress prints progress where somebody looks.
 func (a *app) progress(quiet bool) func(apply.Progress) {
 	return func(p apply.Progress) {
-		if !quiet && !a.json() && terminal(a.stderr) {
-			a.printProgress(p)
+		if !quiet && !a.json() && terminal.Is(a.stderr) {
+			report.Progress(a.printer(a.stderr), p)
 		}
 	}
 }
@@ -134,103 +132,4 @@ func (a *app) refused(r apply.Result) error {
 		message = ""
 	}
 	return &exit{exitInvalid, message}
-}
-
-// listed makes empty lists of absent ones.
-func listed(r apply.Result) apply.Result {
-	if r.Diagnostics == nil {
-		r.Diagnostics = config.Diagnostics{}
-	}
-	if r.Plan != nil {
-		p := *r.Plan
-		if p.Steps == nil {
-			p.Steps = []plan.Step{}
-		}
-		if p.Routes == nil {
-			p.Routes = []plan.Change{}
-		}
-		r.Plan = &p
-	}
-	return r
-}
-
-// printPlan prints the steps that change something.
-func (a *app) printPlan(w io.Writer, p *plan.Plan) {
-	if p == nil {
-		return
-	}
-	if p.Empty() {
-		_, _ = fmt.Fprintln(w, "No changes.")
-		return
-	}
-	n := map[plan.Op]int{}
-	for _, s := range p.Steps {
-		n[s.Op]++
-		mark, ok := map[plan.Op]string{plan.Start: a.paint(w, "32", "+"), plan.Stop: a.paint(w, "31", "-"),
-			plan.Replace: a.paint(w, "33", "±"), plan.Update: a.paint(w, "33", "~")}[s.Op]
-		if !ok {
-			continue
-		}
-		line := fmt.Sprintf("%s %s %s", mark, s.Op, s.Address)
-		if s.Reason != "" {
-			line += ": " + s.Reason
-		}
-		if d := drains(s.Drains); d != "" {
-			line += " (" + d + ")"
-		}
-		_, _ = fmt.Fprintln(w, line)
-		a.printChanges(w, s.Changes)
-	}
-	for _, c := range p.Routes {
-		mark := a.paint(w, "33", "~")
-		switch {
-		case c.Old == "":
-			mark = a.paint(w, "32", "+")
-		case c.New == "":
-			mark = a.paint(w, "31", "-")
-		}
-		_, _ = fmt.Fprintf(w, "%s route %s\n", mark, c.Name)
-		a.printChanges(w, []plan.Change{{Old: c.Old, New: c.New}})
-	}
-	_, _ = fmt.Fprintf(w, "%d to start, %d to replace, %d to update, %d to stop, %d untouched; %s changed.\n",
-		n[plan.Start], n[plan.Replace], n[plan.Update], n[plan.Stop], p.Kept, count(len(p.Routes), "route"))
-}
-
-// drains says what an instance that leaves still finishes.
-func drains(d plan.Drains) string {
-	var parts []string
-	if d.Connections > 0 {
-		parts = append(parts, count(d.Connections, "connection"))
-	}
-	switch {
-	case d.Deliveries == 1:
-		parts = append(parts, "1 delivery")
-	case d.Deliveries > 1:
-		parts = append(parts, fmt.Sprintf("%d deliveries", d.Deliveries))
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	verb := " drain"
-	if d.Connections+d.Deliveries == 1 {
-		verb = " drains"
-	}
-	return strings.Join(parts, " and ") + verb
-}
-
-func (a *app) printChanges(w io.Writer, changes []plan.Change) {
-	for _, c := range changes {
-		name := c.Name
-		if name != "" {
-			name += ": "
-		}
-		switch {
-		case c.Old == "":
-			_, _ = fmt.Fprintf(w, "    %s%s\n", name, plain(c.New))
-		case c.New == "":
-			_, _ = fmt.Fprintf(w, "    %s%s → (none)\n", name, plain(c.Old))
-		default:
-			_, _ = fmt.Fprintf(w, "    %s%s → %s\n", name, plain(c.Old), plain(c.New))
-		}
-	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host/catalog"
 	"github.com/pluginhost/host/host/config/diagnostic"
-	"github.com/pluginhost/host/sdk/schema"
 )
 
 func pluginsCommand(a *app) *cobra.Command {
@@ -31,16 +30,7 @@ func pluginsCommand(a *app) *cobra.Command {
 				}
 				return a.printJSON(map[string]any{"plugins": list})
 			}
-			rows := [][]string{{"NAME", "VERSION", "STATE", "DIGEST", "FILE"}}
-			for _, e := range entries {
-				rows = append(rows, []string{e.Name, e.Version, string(e.State), cut(e.Digest, 12), filepath.Base(e.Path)})
-			}
-			table(a.stdout, rows...)
-			for _, e := range entries {
-				if e.Reason != "" {
-					_, _ = fmt.Fprintf(a.stdout, "%s: %s\n", plain(filepath.Base(e.Path)), plain(e.Reason))
-				}
-			}
+			report.Plugins(a.out(), entries)
 			return nil
 		},
 	}, &cobra.Command{
@@ -57,11 +47,7 @@ func pluginsCommand(a *app) *cobra.Command {
 			if n < 0 {
 				return &exit{exitFailed, fmt.Sprintf("there is no plugin %q.%s host plugins list shows all.", args[0], diagnostic.Suggest(args[0], names(entries)))}
 			}
-			if a.json() {
-				return a.printJSON(entries[n])
-			}
-			a.printPlugin(entries[n])
-			return nil
+			return a.show(entries[n], func() { report.Plugin(a.out(), entries[n]) })
 		},
 	})
 	return cmd
@@ -100,71 +86,4 @@ func (a *app) entries(cmd *cobra.Command) ([]catalog.Entry, error) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-func (a *app) printPlugin(e catalog.Entry) {
-	w := a.stdout
-	_, _ = fmt.Fprintf(w, "%s %s  %s\n", e.Name, e.Version, e.State)
-	if e.Reason != "" {
-		_, _ = fmt.Fprintf(w, "  %s\n", plain(e.Reason))
-	}
-	m := e.Manifest
-	if m == nil {
-		_, _ = fmt.Fprintf(w, "  %s\n", plain(e.Path))
-		return
-	}
-	_, _ = fmt.Fprintf(w, "  %s\n  %s\n  sha256 %s\n", plain(m.Doc), plain(e.Path), e.Digest)
-	if len(m.Config) > 0 {
-		_, _ = fmt.Fprintf(w, "\nplugin %q NAME {\n", m.Name)
-		table(w, fieldRows("  ", m.Config, true)...)
-		_, _ = fmt.Fprintln(w, "}")
-	}
-	for _, x := range m.Events {
-		_, _ = fmt.Fprintf(w, "\nevent %s  %s\n", x.Name, plain(x.Doc))
-		a.printType(x.Data)
-	}
-	for _, x := range m.Actions {
-		_, _ = fmt.Fprintf(w, "\naction %s  %s\n", x.Name, plain(x.Doc))
-		_, _ = fmt.Fprintln(w, "  takes")
-		a.printType(x.Input)
-		_, _ = fmt.Fprintln(w, "  returns")
-		a.printType(x.Output)
-	}
-}
-
-func (a *app) printType(t schema.Type) {
-	if t.Kind == schema.Object && len(t.Fields) > 0 {
-		table(a.stdout, fieldRows("    ", t.Fields, false)...)
-		return
-	}
-	_, _ = fmt.Fprintf(a.stdout, "    %s\n", t)
-}
-
-// fieldRows describes fields, one a row; nested ones are indented.
-func fieldRows(indent string, fields []schema.Field, config bool) [][]string {
-	var rows [][]string
-	for _, f := range fields {
-		note := ""
-		switch {
-		case f.Required:
-			note = "required"
-		case len(f.Default) > 0:
-			note = "default " + string(f.Default)
-		}
-		if len(f.OneOf) > 0 {
-			b, _ := json.Marshal(f.OneOf) // strings cannot fail
-			note += " one of " + string(b)
-		}
-		name := indent + f.Name
-		if config {
-			name += " ="
-		}
-		rows = append(rows, []string{name, string(f.Type.Kind), note, f.Doc})
-		nested := f.Type
-		for nested.Elem != nil {
-			nested = *nested.Elem
-		}
-		rows = append(rows, fieldRows(indent+"  ", nested.Fields, config)...)
-	}
-	return rows
 }

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host/apply"
 )
 
@@ -58,55 +58,18 @@ func (a *app) reload(cmd *cobra.Command, req apply.Request, quiet bool) error {
 	if err != nil {
 		return err
 	}
-	if a.json() {
-		if err := a.printJSON(listed(r)); err != nil {
-			return err
+	done := r.Outcome == apply.Committed || r.Outcome == apply.Unchanged
+	err = a.show(report.CompleteResult(r), func() {
+		a.diagnose(a.stdout, r.Diagnostics)
+		if done {
+			report.Reloaded(a.out(), r)
 		}
-	} else {
-		r.Diagnostics.WriteText(a.stdout, a.color(a.stdout))
-	}
-	return a.reloaded(r)
-}
-
-func (a *app) printProgress(p apply.Progress) {
-	where := p.Address
-	if where != "" {
-		where += ": "
-	}
-	percent := ""
-	if p.Percent > 0 && !p.Done {
-		percent = fmt.Sprintf(" %d%%", p.Percent)
-	}
-	_, _ = fmt.Fprintf(a.stderr, "%-8s %s%s%s\n", p.Phase, where, plain(p.Message), percent)
-}
-
-// reloaded prints how a reload ended and makes the exit of it.
-func (a *app) reloaded(r apply.Result) error {
-	say := func(format string, args ...any) {
-		if !a.json() {
-			_, _ = fmt.Fprintf(a.stdout, format, args...)
-		}
-	}
-	switch r.Outcome {
-	case apply.Committed:
-		if !a.json() {
-			a.printPlan(a.stdout, r.Plan)
-		}
-		say("Generation %d is serving (%s).\n", r.Generation, short(r.Elapsed))
-		if r.Drained {
-			say("The old instances have ended.\n")
-		} else if r.Message != "" {
-			say("%s.\n", r.Message)
-		}
-	case apply.Unchanged:
-		say("No changes; generation %d keeps serving (%s).\n", r.Generation, short(r.Elapsed))
-	case apply.Invalid:
+	})
+	switch {
+	case err != nil || done:
+		return err
+	case r.Outcome == apply.Invalid:
 		return a.refused(r)
-	default:
-		return a.notApplied(r)
 	}
-	if c := r.Confirm; c != nil {
-		say("Unless host confirm follows, the daemon returns to generation %d at %s.\n", c.Back, c.Until.Local().Format(time.TimeOnly))
-	}
-	return nil
+	return a.notApplied(r)
 }

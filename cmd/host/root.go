@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
@@ -150,21 +149,10 @@ func (a *app) state() (string, error) {
 	return filepath.Abs(filepath.Join(a.dir, "state"))
 }
 
-// color reports whether w is a terminal that wants colours.
-func (a *app) color(w io.Writer) bool { return !a.noColor && terminal(w) }
-
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// json reports whether the output is JSON.
-func (a *app) json() bool { return a.output == "json" }
-
 // logger logs to standard error.
 func (a *app) logger(level string, asJSON bool) hclog.Logger {
 	o := &hclog.LoggerOptions{Name: "host", Level: hclog.LevelFromString(level), Output: a.stderr, JSONFormat: asJSON}
-	if a.color(a.stderr) {
+	if a.printer(a.stderr).Coloured {
 		o.Color = hclog.AutoColor
 	}
 	return hclog.New(o)
@@ -176,10 +164,10 @@ func (a *app) outcome(err error) error {
 	var rolled *host.RolledBackError
 	switch {
 	case errors.As(err, &invalid):
-		invalid.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
+		a.diagnose(a.stderr, invalid.Diagnostics)
 		return &exit{exitInvalid, hinted(fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.dir), invalid.Hint)}
 	case errors.As(err, &rolled):
-		rolled.Diagnostics.WriteText(a.stderr, a.color(a.stderr))
+		a.diagnose(a.stderr, rolled.Diagnostics)
 		return &exit{exitRolledBack, hinted(rolled.Error(), rolled.Hint)}
 	}
 	return err

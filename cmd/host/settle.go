@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
@@ -87,24 +88,10 @@ func deadCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json() {
-				if d.Dead == nil {
-					d.Dead = []observe.Dead{}
-				}
-				return a.printJSON(d)
+			if d.Dead == nil {
+				d.Dead = []observe.Dead{}
 			}
-			if len(d.Dead) > 0 {
-				rows := [][]string{{"EVENT", "TYPE", "ROUTE", "DIED", "ATTEMPTS", "SUBJECT", "WHY"}}
-				for _, x := range d.Dead {
-					rows = append(rows, []string{x.Event.String(), x.Type, x.Route, x.Time.Local().Format("2006-01-02 15:04:05"),
-						fmt.Sprint(len(x.Attempts)), x.Subject, x.Err.Error()})
-				}
-				table(a.stdout, rows...)
-			}
-			if d.Forgotten > 0 {
-				_, _ = fmt.Fprintf(a.stdout, "%d older ones were forgotten to make room\n", d.Forgotten)
-			}
-			return nil
+			return a.show(d, func() { report.Dead(a.out(), d) })
 		},
 	}
 }
@@ -142,14 +129,10 @@ the input that it makes of it now. Exit 1 when one was not taken, or there is no
 				if x.Err != nil {
 					refused++
 				}
-				if a.json() {
-					if err := json.NewEncoder(a.stdout).Encode(x); err != nil {
-						return err
-					}
-				} else if x.Err != nil {
-					_, _ = fmt.Fprintf(a.stdout, "%s on route %s: not replayed: %s\n", x.Event, x.Route, plain(x.Err.Error()))
-				} else {
-					_, _ = fmt.Fprintf(a.stdout, "%s on route %s: replayed\n", x.Event, x.Route)
+				if !a.json() {
+					report.Replayed(a.out(), x)
+				} else if err := json.NewEncoder(a.stdout).Encode(x); err != nil {
+					return err
 				}
 			}
 			switch {

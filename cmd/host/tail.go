@@ -3,10 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/terminal"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
@@ -40,10 +41,10 @@ func tailCommand(a *app) *cobra.Command {
 				if a.json() {
 					return json.NewEncoder(a.stdout).Encode(e)
 				}
-				a.printEntry(e)
+				report.Entry(a.out(), e)
 				return nil
 			})
-			if err == nil && !follow && shown == 0 && terminal(a.stderr) {
+			if err == nil && !follow && shown == 0 && terminal.Is(a.stderr) {
 				_, _ = fmt.Fprintln(a.stderr, "No recent step is like that.")
 			}
 			return err
@@ -56,42 +57,4 @@ func tailCommand(a *app) *cobra.Command {
 	f.StringVar(&id, "id", "", "only the event with this id")
 	f.BoolVar(&failed, "failed", false, "only steps with an error")
 	return cmd
-}
-
-func (a *app) printEntry(e observe.Entry) {
-	w := a.stdout
-	step := string(e.Step)
-	switch e.Step {
-	case observe.Resolved:
-		step = a.paint(w, "32", step)
-	case observe.Rejected, observe.DeadLettered, observe.Dropped, observe.Refused:
-		step = a.paint(w, "31", step)
-	}
-	line := []string{e.Time.Local().Format("15:04:05.000"), e.Event.String(), e.Type, step}
-	if e.Subject != "" && e.Step == observe.Emitted {
-		line = append(line, "subject="+plain(e.Subject))
-	}
-	if e.Route != "" {
-		line = append(line, "route="+e.Route)
-	}
-	switch {
-	case e.Instance == "" || e.Step == observe.Emitted: // whose it is stands in its type
-	case e.Step == observe.Refused:
-		line = append(line, "by="+e.Instance)
-	default:
-		line = append(line, "to="+e.Instance)
-	}
-	if e.Attempt > 0 {
-		line = append(line, fmt.Sprintf("attempt=%d", e.Attempt))
-	}
-	if e.Elapsed > 0 {
-		line = append(line, short(e.Elapsed))
-	}
-	if e.Detail != "" {
-		line = append(line, plain(e.Detail))
-	}
-	if e.Err != nil {
-		line = append(line, plain(e.Err.Error()))
-	}
-	_, _ = fmt.Fprintln(w, strings.Join(line, "  "))
 }

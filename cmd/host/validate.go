@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/terminal"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
 )
@@ -40,7 +41,7 @@ know is a warning.`,
 					return err
 				}
 			} else {
-				diags.WriteText(a.stdout, a.color(a.stdout))
+				a.diagnose(a.stdout, diags)
 			}
 			errors := 0
 			for _, d := range diags {
@@ -51,7 +52,7 @@ know is a warning.`,
 			if errors > 0 {
 				message := ""
 				if !a.json() {
-					message = fmt.Sprintf("the configuration in %s has %s", a.dir, count(errors, "error"))
+					message = fmt.Sprintf("the configuration in %s has %s", a.dir, terminal.Count(errors, "error"))
 				}
 				return &exit{exitInvalid, message}
 			}
