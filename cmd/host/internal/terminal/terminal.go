@@ -54,17 +54,26 @@ func (p Printer) Paint(c Colour, s string) string {
 	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", c, s)
 }
 
-// Table prints rows in columns, each cell plain.
+// Table prints rows in columns, each cell plain. Rows may have fewer cells than
+// others.
 func (p Printer) Table(rows ...[]string) {
-	t := tabwriter.NewWriter(p, 0, 0, 2, ' ', 0)
+	width := 0
 	for _, r := range rows {
-		cells := make([]string, len(r))
+		width = max(width, len(r))
+	}
+	var text strings.Builder
+	t := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		cells := make([]string, width) // a row of fewer would end the columns
 		for i := range r {
 			cells[i] = Plain(r[i])
 		}
-		_, _ = fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+		_, _ = fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
-	_ = t.Flush()
+	_ = t.Flush() // a builder takes everything
+	for line := range strings.Lines(text.String()) {
+		p.Printf("%s\n", strings.TrimRight(line, " \n"))
+	}
 }
 
 // Plain keeps control characters, which may come from anywhere, off a terminal:

@@ -9,9 +9,9 @@ import (
 
 func TestTableIsPlain(t *testing.T) {
 	var b bytes.Buffer
-	rows := [][]string{{"NAME", "WHY", ""}, {"a", "x\x1b[31m\ty\n", ""}, {"longer", "z", ""}}
+	rows := [][]string{{"NAME", "WHY", "LAST"}, {"a", "x\x1b[31m\ty\n", "1"}, {"longer"}, {"b", "", "2"}}
 	New(&b, true).Table(rows...)
-	want := "NAME    WHY\na       x [31m y \nlonger  z\n"
+	want := "NAME    WHY        LAST\na       x [31m y   1\nlonger\nb                  2\n"
 	if b.String() != want {
 		t.Errorf("%q, want %q", b.String(), want)
 	}
