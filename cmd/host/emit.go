@@ -3,13 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/input"
 	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/sdk/wire"
@@ -58,21 +56,9 @@ and wait for the outcome of its promise. Exit 1 when it was rejected.`,
 
 // payload reads the data of an event.
 func (a *app) payload(data string) (json.RawMessage, error) {
-	b := []byte(data)
-	var err error
-	if data == "-" {
-		b, err = io.ReadAll(io.LimitReader(a.stdin, wire.MaxEvent+1))
-	} else if name, ok := strings.CutPrefix(data, "@"); ok {
-		b, err = os.ReadFile(name)
-	}
+	b, err := input.JSON(data, a.stdin, wire.MaxEvent)
 	if err != nil {
-		return nil, &exit{exitUsage, "the data cannot be read: " + err.Error()}
-	}
-	if len(b) > wire.MaxEvent {
-		return nil, &exit{exitUsage, fmt.Sprintf("an event has at most %d bytes of data", wire.MaxEvent)}
-	}
-	if !json.Valid(b) {
-		return nil, &exit{exitUsage, "the data is not JSON; a string needs its quotes: -d '\"text\"'"}
+		return nil, &exit{exitUsage, err.Error()}
 	}
 	return b, nil
 }

@@ -3,14 +3,14 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/input"
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/config/syntax"
 )
 
 func fmtCommand(a *app) *cobra.Command {
@@ -28,7 +28,7 @@ input to standard output.`,
 			if len(args) == 0 {
 				args = []string{a.dir}
 			}
-			files, err := hclFiles(args)
+			files, err := input.Sources(args)
 			if err != nil {
 				return err
 			}
@@ -39,40 +39,11 @@ input to standard output.`,
 	return cmd
 }
 
-// hclFiles puts the *.hcl files of a directory in its place.
-func hclFiles(names []string) ([]string, error) {
-	var files []string
-	for _, name := range names {
-		st, err := os.Stat(name)
-		if err != nil {
-			return nil, err
-		}
-		if !st.IsDir() {
-			files = append(files, name)
-			continue
-		}
-		inside, err := os.ReadDir(name)
-		if err != nil {
-			return nil, err
-		}
-		before := len(files)
-		for _, e := range inside {
-			if filepath.Ext(e.Name()) == ".hcl" && !e.IsDir() {
-				files = append(files, filepath.Join(name, e.Name()))
-			}
-		}
-		if len(files) == before {
-			return nil, &exit{exitFailed, fmt.Sprintf("%s holds no *.hcl file; -c names the directory that does", name)}
-		}
-	}
-	return files, nil
-}
-
 // format formats files and prints the names of those that change.
 func (a *app) format(files []string, check bool) error {
 	broken, changed := config.Diagnostics{}, []string{}
 	for _, name := range files {
-		src, err := os.ReadFile(name)
+		src, err := input.File(name, syntax.MaxFile)
 		if err != nil {
 			return err
 		}
@@ -122,7 +93,7 @@ func replace(name string, text []byte) error {
 }
 
 func (a *app) formatStdin() error {
-	src, err := io.ReadAll(a.stdin)
+	src, err := input.All(a.stdin, "standard input", syntax.MaxFile)
 	if err != nil {
 		return err
 	}

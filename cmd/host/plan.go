@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/input"
 	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
 	"github.com/pluginhost/host/host/apply"
@@ -81,6 +82,9 @@ is over.`,
 	return cmd
 }
 
+// maxPlan bounds what reload --plan reads, in bytes.
+const maxPlan = 64 << 20
+
 // planFile is what plan --out writes and reload --plan reads.
 type planFile struct {
 	Held apply.Held `json:"held"`
@@ -96,7 +100,7 @@ func writePlan(path string, r apply.Result) error {
 }
 
 func readPlan(path string) (*apply.Held, error) {
-	b, err := os.ReadFile(path)
+	b, err := input.File(path, maxPlan)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,100 @@
+// Package input reads what a command line names: files, JSON, standard input.
+// Everything it reads is bounded, and of files only regular ones are opened:
+// opening a FIFO would wait for whoever writes to it, and a device may never end.
+package input
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+var errIrregular = errors.New("is not a regular file")
+
+// File reads a regular file of at most limit bytes.
+func File(name string, limit int64) ([]byte, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s %w", name, errIrregular)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return All(f, name, limit)
+}
+
+// All reads at most limit bytes to the end; name is for the error.
+func All(r io.Reader, name string, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes, which are the most that is read", name, limit)
+	}
+	return b, nil
+}
+
+// JSON returns the JSON that arg means: itself, with @ before a name what is in
+// that file, or for - what comes on stdin.
+func JSON(arg string, stdin io.Reader, limit int64) (json.RawMessage, error) {
+	b, err := []byte(arg), error(nil)
+	name, isFile := strings.CutPrefix(arg, "@")
+	switch {
+	case arg == "-":
+		b, err = All(stdin, "standard input", limit)
+	case isFile:
+		b, err = File(name, limit)
+	case int64(len(arg)) > limit:
+		err = fmt.Errorf("at most %d bytes can be sent", limit)
+	}
+	if errors.Is(err, errIrregular) {
+		err = fmt.Errorf("%w; - reads standard input, from a pipe too", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the data cannot be read: %w", err)
+	}
+	if !json.Valid(b) {
+		return nil, errors.New(`the data is not JSON; a string needs its quotes: '"text"'`)
+	}
+	return b, nil
+}
+
+// Sources puts the *.hcl files of a directory in its place. Hidden files are no
+// part of a configuration.
+func Sources(names []string) ([]string, error) {
+	var files []string
+	for _, name := range names {
+		st, err := os.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		if !st.IsDir() {
+			files = append(files, name)
+			continue
+		}
+		inside, err := os.ReadDir(name)
+		if err != nil {
+			return nil, err
+		}
+		before := len(files)
+		for _, e := range inside {
+			if filepath.Ext(e.Name()) == ".hcl" && !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
+				files = append(files, filepath.Join(name, e.Name()))
+			}
+		}
+		if len(files) == before {
+			return nil, fmt.Errorf("%s holds no *.hcl file; -c names the directory that does", name)
+		}
+	}
+	return files, nil
+}
