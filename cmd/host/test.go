@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/host"
-	"github.com/pluginhost/host/host/config"
-	"github.com/pluginhost/host/host/trial"
 )
 
 func testCommand(a *app) *cobra.Command {
@@ -36,7 +34,7 @@ what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.
 				return err
 			}
 			if diags.HasErrors() {
-				diags.WriteText(a.stderr, a.color(a.stderr))
+				a.diagnose(a.stderr, diags)
 				return &exit{exitInvalid, fmt.Sprintf("the configuration in %s is invalid; no test was run", a.dir)}
 			}
 			failed := 0
@@ -50,7 +48,7 @@ what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.
 					return err
 				}
 			} else {
-				a.printTests(results, failed, verbose)
+				report.Tests(a.out(), results, verbose)
 			}
 			if failed > 0 {
 				return &exit{exitFailed, ""}
@@ -61,36 +59,4 @@ what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.
 	cmd.Flags().StringVar(&pattern, "run", "", "only tests whose name matches this regular expression")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show those that pass, too")
 	return cmd
-}
-
-func (a *app) printTests(results []trial.Result, failed int, verbose bool) {
-	w := a.stdout
-	for _, r := range results {
-		switch {
-		case !r.Passed:
-			_, _ = fmt.Fprintf(w, "--- %s: %s (%s)\n", a.paint(w, "31", "FAIL"), plain(r.Name), short(r.Elapsed))
-		case verbose:
-			_, _ = fmt.Fprintf(w, "--- %s: %s (%s)\n", a.paint(w, "32", "PASS"), plain(r.Name), short(r.Elapsed))
-		}
-		for _, f := range r.Failures {
-			_, _ = fmt.Fprintf(w, "    %s: %s\n        got:  %s\n        want: %s\n", place(f.Range), f.What, plain(f.Got), plain(f.Want))
-			if f.Hint != "" {
-				for _, line := range strings.Split(f.Hint, "\n") {
-					_, _ = fmt.Fprintf(w, "        %s\n", plain(line))
-				}
-			}
-		}
-	}
-	switch {
-	case len(results) == 0:
-		_, _ = fmt.Fprintln(w, "no tests")
-	case failed > 0:
-		_, _ = fmt.Fprintf(w, "%s  %d of %s\n", a.paint(w, "31", "FAIL"), failed, count(len(results), "test"))
-	default:
-		_, _ = fmt.Fprintf(w, "%s  %s\n", a.paint(w, "32", "ok"), count(len(results), "test"))
-	}
-}
-
-func place(r config.Range) string {
-	return fmt.Sprintf("%s:%d", r.File, r.Line)
 }

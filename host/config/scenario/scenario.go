@@ -43,11 +43,11 @@ type Reply struct {
 
 // Expect is what must come out. What is not said is not checked.
 type Expect struct {
-	Routes   *[]string                  // those that match, in config order
-	Inputs   map[string]json.RawMessage // of the actions, by route
-	Attempts map[string]int             // of the deliveries, by route
-	Value    json.RawMessage            // what the promise resolves with
-	Error    string                     // reason or code that it is rejected with
+	Routes   *[]string                   // those that match, in config order
+	Inputs   map[string]json.RawMessage  // of the actions, by route
+	Attempts map[string]int              // of the deliveries, by route
+	Value    json.RawMessage             // what the promise resolves with
+	Error    string                      // reason or code that it is rejected with
 	At       map[string]diagnostic.Range // of each of these, by name
 }
 
