@@ -26,6 +26,7 @@ type daemon struct {
 	settings config.Host
 	dir      string
 	started  time.Time
+	base     *base
 	catalog  *catalog.Catalog
 	router   *route.Router
 	recorder *observe.Recorder
@@ -51,7 +52,7 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 		i := &s.Instances[n]
 		i.Waits, i.Refused = blocked[i.Address], refused[i.Address]
 	}
-	s.Subsystems = []observe.Subsystem{d.catalogStatus(), configStatus(s.LastReload)}
+	s.Subsystems = []observe.Subsystem{d.catalogStatus(), configStatus(s.LastReload), d.base.status()}
 	if d.applier.Config() == nil {
 		s.Light, s.Reason = observe.Yellow, "starting: nothing is served yet"
 	}

@@ -128,7 +128,7 @@ func try(t *testing.T, dir string) (*daemon, error) {
 		ended <- host.Run(ctx, host.Options{
 			Source:  config.Source{Dir: dir, Env: os.Environ()},
 			Record:  1 << 17, // a tail on a busy machine may be slow
-			Version: "test", Stdout: d.stdout, Reload: d.reload,
+			Version: "test", Self: "/proc/self/exe", Stdout: d.stdout, Reload: d.reload,
 			Log:   hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: d.log}),
 			Ready: func(socket string) { ready <- socket },
 		})

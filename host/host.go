@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -41,6 +41,16 @@ func Run(ctx context.Context, o Options) error {
 	if diags.HasErrors() && !o.picks() {
 		return &InvalidError{Diagnostics: diags}
 	}
+
+	// The privileged side starts processes, binds sockets and opens files. It
+	// makes the state directory, too.
+	b, err := newBase(ctx, settings.StateDir, o)
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	ctx, cancel := b.gone(ctx)
+	defer cancel(nil)
 
 	// What was committed before, and the lock that says that no other daemon
 	// uses this state directory.
@@ -67,14 +77,11 @@ func Run(ctx context.Context, o Options) error {
 	systemd := notify.New(o.Notify, o.Log.Named("systemd"))
 	systemd.Starting(longest(settings))
 
-	// The privileged side: starts processes, binds sockets, opens files.
-	g, err := newGround(settings, o)
+	// Executables become manifests.
+	g, err := newGround(ctx, b, settings, dir, o)
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
-	defer g.close()
-
-	// Executables become manifests.
 	if err := g.catalog.Scan(ctx); err != nil {
 		if ctx.Err() != nil { // asked to stop before it was up
 			err = nil
@@ -117,13 +124,14 @@ func Run(ctx context.Context, o Options) error {
 	})
 
 	// Everything can be asked for over the control socket.
-	d := &daemon{options: o, settings: settings, dir: dir, started: time.Now(), catalog: g.catalog, router: router,
+	d := &daemon{base: b, options: o, settings: settings, dir: dir, started: time.Now(), catalog: g.catalog, router: router,
 		recorder: recorder, audit: audit, applier: applier, store: store, log: log}
 	serving := start(func(ctx context.Context) error { return server.Run(ctx, d) })
 	defer serving.stop()
 
 	err = d.first(ctx, pick)
 	if err == nil {
+		b.sweep(ctx)
 		router.EmitHost("ready", map[string]any{"generation": applier.Generation()})
 		returning := start(applier.Run)
 		alive := start(func(ctx context.Context) error { return systemd.Run(ctx, d.alive) })
@@ -137,10 +145,13 @@ func Run(ctx context.Context, o Options) error {
 		returning.stop()
 		o.Log.Info("stopping: draining what is in flight", "at_most", settings.DrainTimeout)
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+stopExtra/2)
-	defer cancel()
+	drain, end := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+stopExtra/2)
+	defer end()
 	applier.Shutdown(drain, generation.System("stop"))
 	routing.stop() // what is pending all the same is rejected while it can be told
+	if cause := context.Cause(ctx); errors.Is(cause, spawner.ErrClosed) {
+		err = errors.Join(err, cause)
+	}
 	if err == nil {
 		o.Log.Info("stopped")
 	}
@@ -183,23 +194,18 @@ func (d *daemon) follow(ctx context.Context, serving *actor) error {
 // ground is what everything else stands on: the spawner, the launcher and the
 // catalog.
 type ground struct {
-	base
+	*base
 	catalog *catalog.Catalog
 }
 
-func newGround(settings config.Host, o Options) (*ground, error) {
-	for _, dir := range []string{settings.StateDir, filepath.Join(settings.StateDir, "run")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("state directory: %w; host { state_dir } or --state-dir names another", err)
-		}
-	}
-	b, err := newBase(filepath.Join(settings.StateDir, "run", "p"), o.Log)
-	if err != nil {
+func newGround(ctx context.Context, b *base, settings config.Host, dir string, o Options) (*ground, error) {
+	if err := b.launches(ctx, settings.StateDir, settings.PluginDir, filepath.Join(settings.StateDir, "run", "p"), o.Log); err != nil {
 		return nil, err
 	}
-	return &ground{base: *b, catalog: catalog.New(catalog.Options{
+	return &ground{base: b, catalog: catalog.New(catalog.Options{
 		Dir: settings.PluginDir, CacheDir: filepath.Join(settings.StateDir, "manifests"),
 		Describe: b.describe(settings), Deadline: settings.Describe, Log: o.Log.Named("catalog"),
+		Lock: locked(dir, o.Locked),
 	})}, nil
 }
 

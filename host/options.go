@@ -7,6 +7,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/child"
 )
 
 // Options configure a daemon. Everything else is in its HCL.
@@ -17,6 +19,20 @@ type Options struct {
 	Log     hclog.Logger // nil: nothing is logged
 	Record  int          // steps of events that the recorder keeps; 0 means 16,384
 	Stdout  io.Writer    // gets what plugins print on their standard output; nil: nothing
+	// Spawner is a spawner in another process, as under host run. nil: one runs
+	// in this process, with its rights.
+	Spawner *spawner.Client
+	// Self is an executable whose main calls host.Child first, this one if it
+	// does. The spawner in this process needs it to confine plugins; without it
+	// they are not, and the status says so.
+	Self string
+	// User is who plugins run as that name no user, with a spawner in this
+	// process that is root; empty: the caller.
+	User string
+	// Locked demands that there is a plugins.lock.hcl. One that is there holds
+	// without it.
+	Locked   bool
+	unlocked bool // the lock is about to be written
 	// Reload asks for a reload with each value, as SIGHUP does; may be nil.
 	Reload <-chan os.Signal
 	// Ready, when not nil, is called once with the path of the control socket
@@ -32,6 +48,11 @@ type Options struct {
 	// Tests end the process in it.
 	Arrow func(name string)
 }
+
+// Child must be called first by the main of an executable that Options.Self
+// names. In a process that is about to become a plugin it does not return;
+// otherwise it does nothing.
+func Child() { child.Main() }
 
 // InvalidError says that the configuration has errors.
 type InvalidError struct {

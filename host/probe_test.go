@@ -14,12 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/sdk"
 )
 
 // The test binary is a plugin too: a copy of it called probe-1.2.3, put into a
 // plugin directory, is version 1.2.3 of the plugin probe.
 func TestMain(m *testing.M) {
+	host.Child()
 	if os.Getenv("HOST_PLUGIN") != "" {
 		switch name, _, _ := strings.Cut(filepath.Base(os.Args[0]), "-"); name {
 		case "probedesk":

@@ -52,27 +52,11 @@ func build(ctx context.Context, o Options) (*config.Config, config.Diagnostics, 
 		return nil, diags, nil
 	}
 	settings := files.Host()
-	// Nothing is left behind: without a state directory there is no cache.
-	scratch, err := os.MkdirTemp("", "host-validate-")
+	c, cache, end, err := look(ctx, o, settings, files.Dir())
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	cache := filepath.Join(settings.StateDir, "manifests")
-	if _, err := os.Stat(cache); err != nil {
-		cache = filepath.Join(scratch, "manifests")
-	}
-	describe := func(context.Context, *os.File, string) (*schema.Manifest, error) { return nil, errOffline }
-	if !o.Source.Offline {
-		b, err := newBase(filepath.Join(scratch, "p"), o.Log)
-		if err != nil {
-			return nil, nil, err
-		}
-		defer b.close()
-		describe = b.describe(settings)
-	}
-	c := catalog.New(catalog.Options{Dir: settings.PluginDir, CacheDir: cache,
-		Describe: describe, Deadline: settings.Describe, Log: o.Log.Named("catalog")})
+	defer end()
 	scan := c.Scan(ctx)
 	var plugins config.Plugins = c.Snapshot()
 	if o.Source.Offline {
@@ -110,6 +94,49 @@ func (c cached) Manifest(name string) (*schema.Manifest, string, bool) {
 	}
 	m, ok := c.manifests[name]
 	return m, "", ok
+}
+
+// look makes a catalog without a daemon, with a spawner of its own until end.
+// Nothing is left behind: without a state directory there is no cache.
+func look(ctx context.Context, o Options, settings config.Host, dir string) (_ *catalog.Catalog, cache string, end func(), err error) {
+	scratch, err := os.MkdirTemp("", "host-validate-")
+	if err != nil {
+		return nil, "", nil, err
+	}
+	undo := func() { _ = os.RemoveAll(scratch) }
+	defer func() {
+		if err != nil {
+			undo()
+		}
+	}()
+	if err := os.Chmod(scratch, 0o711); err != nil { // another user may have its state in it
+		return nil, "", nil, err
+	}
+	cache = filepath.Join(settings.StateDir, "manifests")
+	if _, err := os.Stat(cache); err != nil {
+		cache = filepath.Join(scratch, "manifests")
+	}
+	describe := func(context.Context, *os.File, string, string) (*schema.Manifest, error) { return nil, errOffline }
+	if !o.Source.Offline {
+		state := filepath.Join(scratch, "state")
+		b, err := newBase(ctx, state, o)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		undo = func() {
+			b.close()
+			_ = os.RemoveAll(scratch)
+		}
+		if err = b.launches(ctx, state, settings.PluginDir, filepath.Join(scratch, "p"), o.Log); err != nil {
+			return nil, "", nil, err
+		}
+		describe = b.describe(settings)
+	}
+	co := catalog.Options{Dir: settings.PluginDir, CacheDir: cache, Describe: describe, Deadline: settings.Describe, Log: o.Log.Named("catalog")}
+	if !o.unlocked {
+		co.Lock = locked(dir, o.Locked)
+	}
+	return catalog.New(co), cache, undo, nil
 }
 
 // problem is an error without a place in a file.

@@ -163,7 +163,9 @@ func (s *site) start() {
 	s.until("the daemon serves", func() bool { return strings.Contains(s.out.String(), "ready: control=") })
 }
 
-func (s *site) env() []string { return append(os.Environ(), "HOST_ADDR=", "NO_COLOR=") }
+func (s *site) env() []string {
+	return append(os.Environ(), "HOST_ADDR=", "NO_COLOR=", "HOST_USER=root")
+}
 
 // until waits for something that comes soon unless it is broken.
 func (s *site) until(what string, ok func() bool) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/control"
 )
 
@@ -36,6 +37,7 @@ type exit struct {
 func (e *exit) Error() string { return e.message }
 
 func main() {
+	host.Child()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)

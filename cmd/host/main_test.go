@@ -10,12 +10,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/sdk"
 )
 
 // The test binary is host, and a plugin too: a copy of it called probe-1.2.3 in
 // a plugin directory is version 1.2.3 of the plugin probe.
 func TestMain(m *testing.M) {
+	host.Child()
 	if os.Getenv("HOST_PLUGIN") != "" {
 		serveProbe()
 		return
@@ -27,7 +29,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			e.Vars = append(e.Vars, "HOST_ADDR=", "NO_COLOR=")
+			e.Vars = append(e.Vars, "HOST_ADDR=", "NO_COLOR=", "HOST_USER=root")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

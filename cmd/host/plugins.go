@@ -50,6 +50,7 @@ func pluginsCommand(a *app) *cobra.Command {
 			return a.show(entries[n], func() { report.Plugin(a.out(), entries[n]) })
 		},
 	})
+	cmd.AddCommand(lockCommands(a)...)
 	return cmd
 }
 

@@ -64,7 +64,7 @@ them and routes events between them, as the *.hcl files of a directory say.`,
 	})
 	// Each command has a file of its own.
 	root.AddCommand(
-		runCommand(a), validateCommand(a), testCommand(a), fmtCommand(a),
+		runCommand(a), doctorCommand(a), validateCommand(a), testCommand(a), fmtCommand(a),
 		planCommand(a), reloadCommand(a), rollbackCommand(a), confirmCommand(a), generationsCommand(a), statusCommand(a),
 		pluginsCommand(a), eventsCommand(a), emitCommand(a), versionCommand(a),
 	)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"strconv"
@@ -10,21 +11,47 @@ import (
 
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/policy"
+	"github.com/pluginhost/host/host/spawner/server"
+	"github.com/pluginhost/host/host/spawner/supervise"
 )
 
+// self is the executable of this process, whatever its path leads to by now.
+const self = "/proc/self/exe"
+
 func runCommand(a *app) *cobra.Command {
-	var dev, logJSON bool
-	var level, which string
+	var dev, logJSON, locked bool
+	var level, which, user, policyFile string
+	var allow []string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon in the foreground",
-		Long: `Run the daemon in the foreground. SIGHUP reloads the configuration; SIGTERM or
-SIGINT drains what is in flight and ends; a second one ends at once.`,
+		Long: `Run the daemon in the foreground, as two processes: this one keeps the sockets
+and starts the plugins (the spawner), the other does all the rest and has no
+rights (the manager). As root the manager, and every plugin that names no user,
+runs as --user: unless it is given, as the user host where there is one, else as
+whoever called sudo, else as the owner of the configuration.
+
+SIGHUP reloads the policy and the configuration; SIGTERM or SIGINT drains what is
+in flight and ends; a second one ends at once.
+
+The policy says what the manager may ask of the spawner. It is read from --policy
+(default ` + policy.Path + `, where it exists), and --allow adds lines to it. Without
+one root binds the ports 80, 443 and those from 1024 on, and any other user what
+the system allows. host doctor shows the policy in force.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.source()
 			if err != nil {
 				return err
+			}
+			conn, err := server.Inherited()
+			if err != nil {
+				return err
+			}
+			if conn == nil {
+				return a.supervise(user, policyFile, allow)
 			}
 			if level == "" {
 				level = "info"
@@ -50,15 +77,81 @@ SIGINT drains what is in flight and ends; a second one ends at once.`,
 			return a.outcome(host.Run(cmd.Context(), host.Options{
 				Source: s, Dev: dev, Version: version, Log: log, Stdout: a.stdout, Reload: hup,
 				Last: last, Generation: number, Notify: true,
+				Spawner: spawner.Connect(conn), Locked: locked,
 				Ready: func(socket string) {
 					log.Info("ready", "control", "unix://"+socket, "pid", os.Getpid())
 				},
 			}))
 		},
 	}
-	cmd.Flags().BoolVar(&dev, "dev", false, "use a plugin's executable as soon as it changes")
-	cmd.Flags().StringVar(&level, "log-level", "", "trace, debug, info, warn or error (default: host { log_level })")
-	cmd.Flags().StringVar(&which, "generation", "", "serve the configuration of this generation, or of the last, in place of the files on disk")
-	cmd.Flags().BoolVar(&logJSON, "log-json", false, "log JSON lines, as -o json does")
+	f := cmd.Flags()
+	f.BoolVar(&dev, "dev", false, "use a plugin's executable as soon as it changes")
+	f.StringVar(&level, "log-level", "", "trace, debug, info, warn or error (default: host { log_level })")
+	f.StringVar(&which, "generation", "", "serve the configuration of this generation, or of the last, in place of the files on disk")
+	f.BoolVar(&logJSON, "log-json", false, "log JSON lines, as -o json does")
+	f.BoolVar(&locked, "locked", false, "refuse to use any plugin without a plugins.lock.hcl")
+	f.StringVar(&user, "user", defaultUser(), "as root: who the manager and the plugins run as (default: $HOST_USER, host, whoever called sudo, or the configuration's owner)")
+	f.StringVar(&policyFile, "policy", "", "file of what the spawner allows (default "+policy.Path+")")
+	f.StringArrayVar(&allow, "allow", nil, "a line to add to the policy, for example 'bind tcp *:22'; may be repeated")
 	return cmd
+}
+
+// supervise is host run before it is the manager.
+func (a *app) supervise(name, policyFile string, allow []string) error {
+	u, lacks, err := managerUser(name, a.dir)
+	if err != nil {
+		return &exit{exitFailed, err.Error()}
+	}
+	code, err := supervise.Run(supervise.Options{
+		Argv: os.Args, Self: self, User: u, Lacks: lacks,
+		Policy: func() (*policy.Policy, error) {
+			return policy.Load(policyFile, allow, os.Geteuid() == 0, u.Name)
+		},
+		Log: func(format string, args ...any) {
+			_, _ = fmt.Fprintf(a.stderr, "host: "+format+"\n", args...)
+		},
+	})
+	switch {
+	case err != nil:
+		return &exit{exitFailed, err.Error()}
+	case code != 0:
+		return &exit{code, ""} // the manager has said why
+	}
+	return nil
+}
+
+// defaultUser is $HOST_USER, for root.
+func defaultUser() string {
+	if os.Geteuid() != 0 {
+		return ""
+	}
+	return os.Getenv("HOST_USER")
+}
+
+// managerUser finds who the manager runs as, and says what is wrong with that.
+// A stranger who calls sudo, or is root in a container, should see it work; that
+// a better choice exists is shown in the status.
+func managerUser(name, dir string) (u *server.User, lacks []string, err error) {
+	if os.Geteuid() != 0 {
+		u, err := server.Caller()
+		if err == nil && name != "" && name != u.Name {
+			err = fmt.Errorf("only root can run the daemon as %s: sudo host run --user %s", name, name)
+		}
+		return u, nil, err
+	}
+	if name != "" {
+		u, err := server.Lookup(name)
+		return u, nil, err
+	}
+	owner := ""
+	if st, err := os.Stat(dir); err == nil {
+		owner = fmt.Sprint(st.Sys().(*syscall.Stat_t).Uid)
+	}
+	for _, name := range []string{"host", os.Getenv("SUDO_UID"), owner} {
+		if u, err := server.Lookup(name); name != "" && err == nil && u.UID != 0 {
+			return u, nil, nil
+		}
+	}
+	u, err = server.Lookup("0")
+	return u, []string{"the manager and the plugins run as root, although without its capabilities: there is no user host, and the configuration belongs to root; useradd --system host, or name a user with --user"}, err
 }

@@ -25,11 +25,11 @@ what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.
 			if err != nil {
 				return &exit{exitUsage, fmt.Sprintf("--run %s: %v", pattern, err)}
 			}
-			s, err := a.source()
+			o, err := a.alone()
 			if err != nil {
 				return err
 			}
-			results, diags, err := host.Test(cmd.Context(), host.Options{Source: s}, only.MatchString)
+			results, diags, err := host.Test(cmd.Context(), o, only.MatchString)
 			if err != nil {
 				return err
 			}

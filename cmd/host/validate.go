@@ -12,6 +12,7 @@ import (
 
 func validateCommand(a *app) *cobra.Command {
 	var offline bool
+	var locked bool
 	cmd := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the configuration without a daemon",
@@ -21,12 +22,12 @@ nothing is started, and what the manifest cache in the state directory does not
 know is a warning.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.source()
+			o, err := a.alone()
 			if err != nil {
 				return err
 			}
-			s.Offline = offline
-			diags, err := host.Validate(cmd.Context(), host.Options{Source: s})
+			o.Source.Offline, o.Locked = offline, locked
+			diags, err := host.Validate(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -63,5 +64,6 @@ know is a warning.`,
 		},
 	}
 	cmd.Flags().BoolVar(&offline, "offline", false, "start no executable: for machines that check configurations and run none")
+	cmd.Flags().BoolVar(&locked, "locked", false, "refuse to use any plugin without a plugins.lock.hcl")
 	return cmd
 }

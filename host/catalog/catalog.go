@@ -31,11 +31,16 @@ const (
 type Options struct {
 	Dir      string // plugin directory, absolute
 	CacheDir string // for manifests, absolute
-	// Describe asks an executable for its manifest. Its error is the reason.
-	Describe func(ctx context.Context, exe *os.File, path string) (*schema.Manifest, error)
+	// Describe asks an executable with a digest for its manifest. Its error is
+	// the reason.
+	Describe func(ctx context.Context, exe *os.File, path, digest string) (*schema.Manifest, error)
 	Deadline time.Duration // of one Describe; 0 means 10 s
-	Poll     time.Duration // slow poll for what the watch misses; 0 means 30 s
-	Log      hclog.Logger
+	// Lock, when not nil, is read at each look; the function that it returns says
+	// why an executable with a digest may not be used, or "". It is asked before
+	// the executable is.
+	Lock func() func(digest string) string
+	Poll time.Duration // slow poll for what the watch misses; 0 means 30 s
+	Log  hclog.Logger
 }
 
 // Entry is one candidate in the plugin directory.
@@ -56,7 +61,8 @@ type Catalog struct {
 
 	scanning sync.Mutex // one scan at a time
 	// Held by whoever scans.
-	files    map[string]*file  // by path
+	files    map[string]*file // by path
+	refuse   func(digest string) string
 	refusals map[string]string // digest → why Describe failed
 
 	mu       sync.Mutex

@@ -48,7 +48,7 @@ func newBench(t *testing.T, change ...func(*Options)) *bench {
 	return b
 }
 
-func (b *bench) describe(ctx context.Context, exe *os.File, _ string) (*schema.Manifest, error) {
+func (b *bench) describe(ctx context.Context, exe *os.File, _, _ string) (*schema.Manifest, error) {
 	b.started.Add(1)
 	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
 	cmd.ExtraFiles = []*os.File{exe}
@@ -381,14 +381,14 @@ func TestReplacedWhileDescribed(t *testing.T) {
 	var b *bench
 	b = newBench(t, func(o *Options) {
 		inner := o.Describe
-		o.Describe = func(ctx context.Context, exe *os.File, path string) (*schema.Manifest, error) {
+		o.Describe = func(ctx context.Context, exe *os.File, path, digest string) (*schema.Manifest, error) {
 			if b.started.Load() == 0 { // by the time it is executed the path leads elsewhere
 				next := filepath.Join(filepath.Dir(path), "next.tmp")
 				if err := errors.Join(os.WriteFile(next, plugin("one", "2.0.0"), 0o600), os.Chmod(next, 0o755), os.Rename(next, path)); err != nil {
 					t.Error(err)
 				}
 			}
-			return inner(ctx, exe, path)
+			return inner(ctx, exe, path, digest)
 		}
 	})
 	first := plugin("one", "1.0.0")
@@ -510,7 +510,7 @@ func TestHostileManifests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, func(o *Options) {
-				o.Describe = func(context.Context, *os.File, string) (*schema.Manifest, error) { return test.m, test.err }
+				o.Describe = func(context.Context, *os.File, string, string) (*schema.Manifest, error) { return test.m, test.err }
 			})
 			b.write("p", plugin("p", "1.0.0"), 0o755)
 			b.scan()

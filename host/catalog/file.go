@@ -20,6 +20,8 @@ type file struct {
 	id    identity
 	entry Entry
 	tried time.Time // when Describe failed
+	// locked is why the lock refuses it.
+	locked string
 }
 
 // identity tells whether a file is still what it was. The change time cannot

@@ -2,9 +2,7 @@ package catalog
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/pluginhost/host/host/spawner/executable"
 )
 
 const (
@@ -57,6 +57,10 @@ func (c *Catalog) look(ctx context.Context) (pending bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	c.refuse = func(string) string { return "" }
+	if c.o.Lock != nil {
+		c.refuse = c.o.Lock()
+	}
 	seen := map[string]bool{}
 	var fresh []*file // to be described, holding their descriptor in c.held
 	for _, path := range paths {
@@ -79,18 +83,8 @@ func (c *Catalog) look(ctx context.Context) (pending bool, err error) {
 
 // list returns the candidates' paths, sorted.
 func (c *Catalog) list() ([]string, error) {
-	st, err := os.Stat(c.o.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the plugin directory %s does not exist: mkdir -p %s, or name another with plugin_dir", c.o.Dir, c.o.Dir)
-	}
-	if err != nil {
+	if err := executable.Directory(c.o.Dir, uint32(os.Geteuid())); err != nil {
 		return nil, err
-	}
-	if !st.IsDir() {
-		return nil, fmt.Errorf("%s is not a directory: plugin_dir names the directory that holds the plugins", c.o.Dir)
-	}
-	if st.Mode().Perm()&0o022 != 0 && st.Mode()&fs.ModeSticky == 0 {
-		return nil, fmt.Errorf("the plugin directory can be changed by its group or by others: chmod go-w %s", c.o.Dir)
 	}
 	dir, err := os.Open(c.o.Dir)
 	if err != nil {
@@ -128,7 +122,8 @@ func (c *Catalog) check(path string) *file {
 			}
 		}()
 	}
-	if old != nil && old.id == id && old.entry.State != Pending && !old.again() {
+	if old != nil && old.id == id && old.entry.State != Pending && !old.again() &&
+		(old.entry.Digest == "" || old.locked == c.refuse(old.entry.Digest)) {
 		return nil
 	}
 	if why := refuse(path, id); why != "" {
@@ -150,6 +145,11 @@ func (c *Catalog) check(path string) *file {
 	}
 	if err != nil {
 		c.files[path] = rejected(path, id, reason(err))
+		return nil
+	}
+	if why := c.refuse(sum); why != "" {
+		c.files[path] = rejected(path, id, why)
+		c.files[path].locked, c.files[path].entry.Digest = why, sum
 		return nil
 	}
 	n := &file{id: id, entry: Entry{Name: filepath.Base(path), Path: path, Digest: sum, State: Pending, Reason: "is being asked for its manifest"}}
@@ -207,7 +207,7 @@ func (c *Catalog) describe(ctx context.Context, same []*file) {
 		exe, err := c.Open(sum)
 		if err == nil {
 			bounded, cancel := context.WithTimeout(ctx, c.o.Deadline)
-			m, err = c.o.Describe(bounded, exe, same[0].entry.Path)
+			m, err = c.o.Describe(bounded, exe, same[0].entry.Path, sum)
 			cancel()
 			_ = exe.Close()
 		}

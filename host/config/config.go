@@ -65,10 +65,19 @@ type Instance struct {
 type Process struct {
 	Isolation string            `json:"isolation,omitempty"` // "plugin" (default) or "instance"
 	Env       map[string]string `json:"env,omitempty"`       // all there is, besides PATH, LANG, TZ, HOME and TMPDIR
-	User      string            `json:"user,omitempty"`      // parsed now, applied by the privileged spawner
-	Memory    int64             `json:"memory,omitempty"`    // bytes; 0 for no limit
+	User      string            `json:"user,omitempty"`      // to run as; empty: the daemon's
+	Memory    int64             `json:"memory,omitempty"`    // bytes; 0 for no limit, as below
+	CPU       int64             `json:"cpu,omitempty"`       // thousandths of a processor
+	Processes int               `json:"processes,omitempty"` // processes and threads
+	OpenFiles int               `json:"open_files,omitempty"`
+	FileSize  int64             `json:"file_size,omitempty"` // bytes of one file
+	CoreSize  int64             `json:"core_size,omitempty"` // bytes of a core dump; 0 for none
+	Require   []string          `json:"require,omitempty"`   // what the machine must be able to keep: Requirements
 	Restart   Restart           `json:"restart"`
 }
+
+// Requirements are the words of process { require }.
+var Requirements = []string{"memory", "cpu", "processes", "landlock", "seccomp", "sandbox"}
 
 // Restart bounds how often a process that ended by itself is started again.
 type Restart struct {

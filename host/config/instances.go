@@ -257,10 +257,27 @@ func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
 		}
 	}
 	r.Text("user", &p.User)
-	if a := r.Body.Attributes["user"]; a != nil && p.User != "" {
-		b.diags.Problem("Not available yet", "Another user needs the privileged spawner, which this version does not have. Remove the line; the process runs as the user of the daemon.", a.SrcRange.Ptr())
-	}
 	r.Bytes("memory", &p.Memory)
+	if v, at, ok := r.Value("cpu", cty.Number); ok {
+		n, _ := v.AsBigFloat().Float64()
+		if p.CPU = int64(n * 1000); n < 0.001 || n > 10_000 {
+			b.diags.Problem("Out of range", "cpu is how many processors the process may use, for example 0.5; at least 0.001.", at)
+		}
+	}
+	r.Number("processes", &p.Processes, 1, 1_000_000)
+	r.Number("open_files", &p.OpenFiles, 16, 1_000_000)
+	r.Bytes("file_size", &p.FileSize)
+	r.Bytes("core_size", &p.CoreSize)
+	if v, at, ok := r.Value("require", cty.List(cty.String)); ok {
+		for it := v.ElementIterator(); it.Next(); {
+			_, x := it.Element()
+			if x.IsNull() || !slices.Contains(Requirements, x.AsString()) {
+				b.diags.Problem("Unknown requirement", "A process can require "+strings.Join(Requirements, ", ")+".", at)
+				continue
+			}
+			p.Require = append(p.Require, x.AsString())
+		}
+	}
 	if s := r.Block("restart"); s != nil {
 		s.Number("max", &p.Restart.Max, 0, 1_000_000)
 		s.Duration("within", &p.Restart.Within, time.Millisecond, 24*time.Hour)

@@ -286,7 +286,7 @@ const drainGrace = 2 * time.Second
 
 // Status returns what host status shows of the instance.
 func (i *Instance) Status() observe.Instance {
-	pid, restarts, stderr := i.worker.status()
+	pid, restarts, stderr, missing := i.worker.status()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	s := observe.Instance{
@@ -303,6 +303,10 @@ func (i *Instance) Status() observe.Instance {
 		}
 	}
 	switch i.state {
+	case Ready:
+		if len(missing) > 0 {
+			s.Light, s.Reason = observe.Yellow, "this machine does not keep: "+strings.Join(missing, "; ")
+		}
 	case Restarting, Preparing:
 		s.Light, s.Stderr = observe.Yellow, stderr
 	case Failed:
@@ -318,7 +322,7 @@ func (i *Instance) wire(handle uint32) rpc.Instance {
 	return rpc.Instance{
 		Handle: handle, Address: i.config.Address, Node: i.set.o.Node, Generation: i.generation,
 		Config: i.config.Config, Leases: i.leases, Dir: i.set.o.Dir,
-		StateDir: filepath.Join(i.set.o.StateDir, "instances", fileName(i.config.Address)),
+		StateDir: filepath.Join(i.set.o.StateDir, "instances", stateName(i.config), fileName(i.config.Address)),
 	}
 }
 

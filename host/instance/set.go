@@ -83,7 +83,7 @@ func (s *Set) New(c config.Instance, generation uint64, start time.Duration) *In
 func processKey(c config.Instance, generation uint64) string {
 	p := c.Process
 	p.Restart = config.Restart{}
-	b, _ := json.Marshal(p) // a plain struct cannot fail
+	b, _ := json.Marshal([]any{p, sandbox(c)}) // plain structs cannot fail
 	key := fmt.Sprintf("%s %x", c.Digest, sha256.Sum256(b))
 	if p.Isolation == "instance" {
 		key += fmt.Sprintf(" %s@%d", c.Address, generation)

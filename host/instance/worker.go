@@ -99,13 +99,13 @@ func (w *worker) publish(l *life, err error) {
 	w.changed = make(chan struct{})
 }
 
-func (w *worker) status() (pid, restarts int, stderr []string) {
+func (w *worker) status() (pid, restarts int, stderr, missing []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.life != nil {
-		pid = w.life.process.Pid()
+		pid, missing = w.life.process.Pid(), w.life.process.Missing()
 	}
-	return pid, w.restarts, w.stderr
+	return pid, w.restarts, w.stderr, missing
 }
 
 // again asks for a restart of an instance whose process ended between its
@@ -170,9 +170,8 @@ func (w *worker) once() (reason string, err error) {
 		return "", fmt.Errorf("plugin %s: %w", w.config.Plugin, err)
 	}
 	p, err := w.set.o.Launcher.Start(w.alive, launch.Spec{
-		Executable: exe, Path: exe.Name(), Name: w.config.Plugin,
-		Env: w.config.Process.Env, Memory: w.config.Process.Memory,
-		Stdout: w.set.o.Stdout, Timeout: w.start,
+		Executable: exe, Path: exe.Name(), Name: w.config.Plugin, Env: w.config.Process.Env,
+		Start: sandbox(w.config), Stdout: w.set.o.Stdout, Timeout: w.start,
 	})
 	_ = exe.Close()
 	if err != nil {

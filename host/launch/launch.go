@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -25,18 +24,13 @@ import (
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
-// maxDir is how long the directory of the sockets may be: a process's own
-// directory and the socket's name take up to 45 of the 107 bytes that the path
-// of a unix socket may have.
-const maxDir = 58
-
 // Spec says what to start.
 type Spec struct {
 	Executable *os.File          // the verified descriptor; the caller keeps and closes it
 	Path       string            // where it was found, for people and argv[0]
 	Name       string            // of the plugin, for logs
 	Env        map[string]string // all there is, besides PATH, LANG, TZ, HOME, TMPDIR and go-plugin's
-	Memory     int64             // limit of its data in bytes, 0 for none
+	Start      spawner.Start     // user, digest, limits and sandbox; Argv, Env and Dir are filled in
 	Describe   bool              // a short life for Describe only: its log lines are not shown
 	Stdout     io.Writer         // gets the plugin's own standard output, in whole lines; nil drops it
 	Timeout    time.Duration     // from exec to a working control plane
@@ -46,55 +40,20 @@ type Spec struct {
 type Launcher struct {
 	spawner *spawner.Client
 	dir     string
-	scratch bool // dir is ours to remove
 	log     hclog.Logger
 }
 
-// New returns a launcher. dir is a private directory for sockets; leftovers in
-// it are removed. Where its path is too long for sockets, or cannot stand in a
-// handshake line, a private directory in a temporary one takes its place. Close
-// the launcher.
+// New returns a launcher. dir is a directory of its own; leftovers in it are
+// removed.
 func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) {
 	l := &Launcher{spawner: sp, dir: dir, log: log}
-	if !usable(dir) {
-		l.scratch = true
-		var err error
-		if l.dir, err = temporary(); err != nil {
-			return nil, fmt.Errorf("directory for plugin sockets: %w", err)
-		}
-		return l, nil
-	}
 	if err := os.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("directory for plugin sockets: %w", err)
+		return nil, fmt.Errorf("directory for go-plugin: %w", err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("directory for plugin sockets: %w", err)
+		return nil, fmt.Errorf("directory for go-plugin: %w", err)
 	}
 	return l, nil
-}
-
-// usable reports whether the sockets of plugins can be in dir.
-func usable(dir string) bool {
-	return len(dir) <= maxDir && !strings.ContainsFunc(dir, func(r rune) bool { return r == '|' || unicode.IsControl(r) })
-}
-
-// temporary makes a private directory with a usable path.
-func temporary() (string, error) {
-	const name = "host-4294967295" // the longest that MkdirTemp gives
-	for _, parent := range []string{os.TempDir(), "/tmp"} {
-		if usable(filepath.Join(parent, name)) {
-			return os.MkdirTemp(parent, "host-")
-		}
-	}
-	return "", errors.New("set TMPDIR to a directory with a short path")
-}
-
-// Close removes what the launcher made. The processes must have ended.
-func (l *Launcher) Close() error {
-	if l.scratch {
-		return os.RemoveAll(l.dir)
-	}
-	return nil
 }
 
 // Start starts a process and returns when its control plane answers, or a
@@ -102,7 +61,7 @@ func (l *Launcher) Close() error {
 func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.Timeout)
 	defer cancel()
-	own, err := os.MkdirTemp(l.dir, "")
+	own, err := l.spawner.Dir(ctx, s.Start.User)
 	if err != nil {
 		return nil, &StartError{Path: s.Path, Phase: "exec", Reason: err.Error(), Err: err}
 	}
@@ -119,7 +78,7 @@ func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) {
 		StartTimeout:     s.Timeout,
 		SkipHostEnv:      true,
 		Logger:           quiet,
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: own},
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: l.dir},
 		SyncStdout:       newLogLines(p.log, "stdout"),
 		SyncStderr:       newLogLines(p.log, "stderr"),
 	})
@@ -168,7 +127,6 @@ func (p *Process) failed(ctx context.Context, err error) error {
 	child := p.child.Load()
 	if child == nil {
 		e.Phase, e.Reason = "exec", execReason(err)
-		p.remove()
 		return e
 	}
 	// A process that ended by itself says why; one that is ended here does not.

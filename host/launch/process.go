@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,15 +66,11 @@ func (p *Process) begin(c *spawner.Process) {
 		_ = c.Stderr.Close()
 		<-read
 		p.out.end()
-		p.remove()
 		close(p.done)
 		// go-plugin's goroutines end now, and its part of the directory goes.
 		p.client.Kill()
 	}()
 }
-
-// remove removes the process's own directory.
-func (p *Process) remove() { _ = os.RemoveAll(p.dir) }
 
 // Pid returns the process id.
 func (p *Process) Pid() int { return p.child.Load().Pid }
@@ -96,18 +91,28 @@ func (p *Process) Give(ctx context.Context, leases []string) error {
 	return nil
 }
 
+// Missing is what of its limits and its sandbox the machine does not keep; see
+// spawner.Process.
+func (p *Process) Missing() []string { return p.child.Load().Missing }
+
 // Done is closed when the process has ended and is reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Exit says how the process ended; valid after Done.
 func (p *Process) Exit() Exit {
 	x := p.child.Load().Exit()
-	e := Exit{Code: x.Code}
+	e := Exit{Code: int(x.Code)}
 	if x.Signal != 0 {
 		e.Signal = unix.SignalName(unix.Signal(x.Signal))
 		e.Reason = "ended by signal " + e.Signal
 	} else {
 		e.Reason = fmt.Sprintf("exit status %d", x.Code)
+	}
+	if x.Core {
+		e.Reason += " (core dumped)"
+	}
+	if x.Why != "" {
+		e.Reason += ": " + x.Why
 	}
 	return e
 }

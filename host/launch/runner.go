@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
 
@@ -22,23 +23,23 @@ type processRunner struct {
 	spawner *spawner.Client
 	ctx     context.Context // of the start
 	cmd     *exec.Cmd       // carries go-plugin's environment
-	socket  string          // directory of the control plane's socket
 }
 
 var _ runner.Runner = (*processRunner)(nil)
 
 // attach is go-plugin's RunnerFunc.
-func (r *processRunner) attach(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
-	r.cmd, r.socket = cmd, dir
+func (r *processRunner) attach(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+	r.cmd = cmd
 	return r, nil
 }
 
 // Start implements runner.Runner.
 func (r *processRunner) Start(context.Context) error {
 	p := r.process
-	child, err := r.spawner.Start(r.ctx, spawner.Start{
-		Argv: []string{p.spec.Path}, Env: environment(p.spec.Env, p.dir, r.cmd.Env), Dir: "/", Memory: p.spec.Memory,
-	}, p.spec.Executable)
+	start := p.spec.Start
+	start.Argv, start.Dir = []string{p.spec.Path}, p.dir
+	start.Env = environment(p.spec.Env, p.dir, r.cmd.Env)
+	child, err := r.spawner.Start(r.ctx, start, p.spec.Executable)
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (r *processRunner) ID() string { return fmt.Sprint(r.process.Pid()) }
 // PluginToHost implements runner.Runner. The plugin says where its control
 // plane listens; only its own directory is believed.
 func (r *processRunner) PluginToHost(network, address string) (string, string, error) {
-	if network != "unix" || filepath.Dir(filepath.Clean(address)) != filepath.Clean(r.socket) {
+	if network != "unix" || filepath.Dir(filepath.Clean(address)) != filepath.Clean(r.process.dir) {
 		return "", "", fmt.Errorf("it listens on %s %q, outside its own directory (PLUGIN_UNIX_SOCKET_DIR)", clean(network, 20), clean(address, 120))
 	}
 	return network, address, nil
@@ -123,6 +124,8 @@ func environment(own map[string]string, dir string, goPlugin []string) []string 
 		k, v, _ := strings.Cut(kv, "=")
 		env[k] = v
 	}
+	// In place of go-plugin's: the process's user can write to this one.
+	env[plugin.EnvUnixSocketDir] = dir
 	list := make([]string, 0, len(env))
 	for k, v := range env {
 		list = append(list, k+"="+v)

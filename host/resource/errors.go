@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -40,7 +41,7 @@ func (e *DeniedError) Error() string {
 func (e *DeniedError) Unwrap() error { return e.Err }
 
 // explain makes an error of the spawner say what to do.
-func explain(w wanted, err error) error {
+func (t *Table) explain(ctx context.Context, w wanted, err error) error {
 	var e *spawner.Error
 	if !errors.As(err, &e) {
 		return err
@@ -48,7 +49,7 @@ func explain(w wanted, err error) error {
 	switch e.Kind {
 	case spawner.Busy:
 		if w.bind != nil {
-			return &BusyError{Value: w.value, Holder: holder(w.listen), Err: err}
+			return &BusyError{Value: w.value, Holder: holder(w.listen, func(inodes []string) string { return t.spawner.Holder(ctx, inodes) }), Err: err}
 		}
 	case spawner.Denied:
 		return &DeniedError{Value: w.value, Err: err}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/server"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -23,7 +24,7 @@ const patience = 60 * time.Second
 // serve runs a spawner for the test.
 func serve(t *testing.T) *spawner.Client {
 	t.Helper()
-	c, run, err := spawner.Pair()
+	c, run, err := server.Pair(server.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,29 +1,21 @@
 package resource
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
-	"maps"
 	"net/netip"
 	"os"
 	"os/user"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/pluginhost/host/host/resource/address"
 )
 
-// maxScan bounds how many descriptors of other processes are looked at.
-const maxScan = 100_000
-
 // holder names the process that holds an address, as far as this process may
-// know: it reads the kernel's tables, then looks for the socket among the
-// descriptors of all processes. Where those are hidden from it, the table still
-// says which user it is.
-func holder(a address.Address) string {
+// know: it reads the kernel's tables, then asks who has the socket among the
+// descriptors of all processes. Where those are hidden, the table still says
+// which user it is.
+func holder(a address.Address, who func(inodes []string) string) string {
 	var found []entry
 	if a.IsPath() {
 		found = unixEntries(a.Path)
@@ -32,14 +24,14 @@ func holder(a address.Address) string {
 			found = append(found, portEntries("/proc/net/"+table, a)...)
 		}
 	}
-	inodes := map[string]bool{}
-	for _, e := range found {
-		inodes["socket:["+e.inode+"]"] = true
-	}
-	if len(inodes) == 0 {
+	if len(found) == 0 {
 		return ""
 	}
-	if name := process(inodes); name != "" {
+	var inodes []string
+	for _, e := range found {
+		inodes = append(inodes, e.inode)
+	}
+	if name := who(inodes); name != "" {
 		return name
 	}
 	if uid := found[0].uid; uid != "" {
@@ -53,59 +45,6 @@ func holder(a address.Address) string {
 
 // entry is a socket in a table of the kernel.
 type entry struct{ inode, uid string }
-
-// process finds who has one of the sockets open. Of several it names one that
-// did not get it from another of them: that is the one to stop.
-func process(inodes map[string]bool) string {
-	looked := 0
-	holders := map[string]bool{} // by pid
-	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
-	for _, dir := range dirs {
-		fds, err := os.ReadDir(dir)
-		if err != nil {
-			continue // another user's, or gone
-		}
-		for _, fd := range fds {
-			if looked++; looked > maxScan {
-				break
-			}
-			if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && inodes[to] {
-				holders[filepath.Base(filepath.Dir(dir))] = true
-				break
-			}
-		}
-	}
-	pids := slices.Sorted(maps.Keys(holders))
-	for _, pid := range pids {
-		if !holders[parent(pid)] {
-			return named(pid)
-		}
-	}
-	return ""
-}
-
-// parent returns the pid of a process's parent, or "".
-func parent(pid string) string {
-	b, _ := os.ReadFile("/proc/" + pid + "/stat") // pid (name) state ppid …
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 2 {
-		return ""
-	}
-	return f[1]
-}
-
-// named returns a process's name and pid. One that was executed by a
-// descriptor has its number for a name: what it calls itself is better.
-func named(pid string) string {
-	b, _ := os.ReadFile("/proc/" + pid + "/comm")
-	name := string(bytes.TrimSpace(b))
-	if strings.Trim(name, "0123456789") == "" {
-		b, _ = os.ReadFile("/proc/" + pid + "/cmdline")
-		arg, _, _ := bytes.Cut(b, []byte{0})
-		name = filepath.Base(string(arg))
-	}
-	return fmt.Sprintf("%s (pid %s)", name, pid)
-}
 
 // portEntries returns the bound sockets in a table of /proc/net that stand in
 // the way of an address: on its port, on the same address or on any. Those that

@@ -164,9 +164,10 @@ func (t *Table) obtain(ctx context.Context, w wanted, over []*holding) (Lease, e
 		l.Address = w.open.Path
 		id, err := t.spawner.Open(asking, *w.open)
 		l.ID = id
-		return l, explain(w, err)
+		return l, t.explain(ctx, w, err)
 	}
 	b := *w.bind
+	b.Key = w.key // under which the next daemon finds it, when this one crashes
 	for _, o := range over {
 		wait := o.ready
 		t.mu.Lock()
@@ -190,7 +191,7 @@ func (t *Table) obtain(ctx context.Context, w wanted, over []*holding) (Lease, e
 	}
 	id, at, err := t.spawner.Bind(asking, b)
 	l.ID, l.Address = id, w.listen.Network+"://"+at
-	return l, explain(w, err)
+	return l, t.explain(ctx, w, err)
 }
 
 // place is empty for what never collides.
@@ -247,7 +248,7 @@ func (t *Table) Set(ctx context.Context, owner string, r Want) error {
 		return nil
 	}
 	if err := t.spawner.Set(ctx, h.lease.ID, w.settings()); err != nil {
-		return explain(w, err)
+		return t.explain(ctx, w, err)
 	}
 	h.settings, h.serves = w.settings(), true
 	return nil

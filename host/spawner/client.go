@@ -1,3 +1,8 @@
+// Package spawner asks the privileged side of the daemon, which starts
+// processes, binds sockets, opens files and keeps their descriptors, and is the
+// form of what is asked: a closed set of requests of fixed fields. The other end
+// is host/spawner/server; nothing of it is in here but the types. host/launch
+// and host/resource are the callers.
 package spawner
 
 import (
@@ -8,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pluginhost/host/host/spawner/message"
 )
 
 // ErrClosed says that the spawner cannot be asked any more.
@@ -30,7 +37,7 @@ type Client struct {
 
 // answer is a reply with its descriptors.
 type answer struct {
-	reply
+	Reply
 	fds []int
 }
 
@@ -40,6 +47,10 @@ type Process struct {
 	Stdout *os.File // what it prints
 	Stderr *os.File
 	Lane   net.Conn
+	// Missing is what of the asked limits and of the sandbox this machine does
+	// not keep, each "name: why". The names are memory, cpu, processes,
+	// landlock, seccomp and sandbox.
+	Missing []string
 
 	c      *Client
 	number uint64
@@ -69,29 +80,29 @@ func (c *Client) Close() error {
 
 func (c *Client) read() {
 	defer close(c.done)
-	buf := make([]byte, maxMessage)
+	buf := make([]byte, message.Max)
 	for {
 		var a answer
-		fds, err := receive(c.conn, buf, &a.reply)
+		fds, err := Receive(c.conn, buf, a.Reply.Fields)
 		if err != nil {
-			closeAll(fds)
+			CloseAll(fds)
 			break
 		}
 		a.fds = fds
 		c.mu.Lock()
-		if a.Exit != nil {
+		if a.ID == 0 {
 			if p := c.processes[a.Process]; p != nil {
 				delete(c.processes, a.Process)
-				p.exit = *a.Exit
+				p.exit = a.Exit
 				close(p.done)
 			} else {
-				c.exits[a.Process] = *a.Exit
+				c.exits[a.Process] = a.Exit
 			}
 		} else if call := c.calls[a.ID]; call != nil {
 			delete(c.calls, a.ID)
 			call <- a // there is room for the one answer
 		} else {
-			closeAll(fds)
+			CloseAll(fds)
 		}
 		c.mu.Unlock()
 	}
@@ -104,14 +115,14 @@ func (c *Client) read() {
 	}
 	for number, p := range c.processes {
 		delete(c.processes, number)
-		p.exit = Exit{Code: -1, Signal: int(unix.SIGKILL)} // the spawner ends what it started
+		p.exit = Exit{Code: -1, Signal: int64(unix.SIGKILL)} // the spawner ends what it started
 		close(p.done)
 	}
 }
 
 // call sends a request and waits for its answer. When ctx ends first, what the
 // answer brings is given back by undo.
-func (c *Client) call(ctx context.Context, r request, undo func(answer), fds ...int) (answer, error) {
+func (c *Client) call(ctx context.Context, r Request, undo func(answer), fds ...int) (answer, error) {
 	got := make(chan answer, 1)
 	c.mu.Lock()
 	if c.closed {
@@ -124,7 +135,7 @@ func (c *Client) call(ctx context.Context, r request, undo func(answer), fds ...
 	c.mu.Unlock()
 
 	c.sending.Lock()
-	err := send(c.conn, r, fds...)
+	err := Send(c.conn, r.Fields, fds...)
 	c.sending.Unlock()
 	if err != nil {
 		c.mu.Lock()
@@ -140,9 +151,9 @@ func (c *Client) call(ctx context.Context, r request, undo func(answer), fds ...
 		if !ok {
 			return answer{}, ErrClosed
 		}
-		if a.Error != nil {
-			closeAll(a.fds)
-			return answer{}, a.Error
+		if a.Kind != "" {
+			CloseAll(a.fds)
+			return answer{}, &Error{Kind: a.Kind, Message: a.Message}
 		}
 		return a, nil
 	}
@@ -160,16 +171,46 @@ func (c *Client) call(ctx context.Context, r request, undo func(answer), fds ...
 	}
 }
 
+// Hello says which directories the daemon uses; it comes before all else. It
+// returns who processes run as that name no user, and what this machine cannot
+// do of what is promised without asking.
+func (c *Client) Hello(ctx context.Context, h Hello) (user string, lacks []string, err error) {
+	a, err := c.call(ctx, Request{Asks: AsksHello, Hello: h}, nil)
+	return a.Address, a.Texts, err
+}
+
+// Holder names the process that has one of some sockets open, given by their
+// inodes, as far as the spawner may know: "nginx (pid 123)", or "".
+func (c *Client) Holder(ctx context.Context, inodes []string) string {
+	a, err := c.call(ctx, Request{Asks: AsksHolder, Inodes: inodes}, nil)
+	if err != nil {
+		return ""
+	}
+	return a.Address
+}
+
+// Sweep closes the sockets of a former manager that were not asked for again.
+func (c *Client) Sweep(ctx context.Context) error {
+	_, err := c.call(ctx, Request{Asks: AsksSweep}, nil)
+	return err
+}
+
+// Dir makes a private directory for a process of a user, for Start.
+func (c *Client) Dir(ctx context.Context, user string) (string, error) {
+	a, err := c.call(ctx, Request{Asks: AsksDir, User: user}, nil)
+	return a.Address, err
+}
+
 // Bind asks for a socket. The lease names it; address is what was really bound.
 func (c *Client) Bind(ctx context.Context, b Bind) (lease, address string, err error) {
-	a, err := c.call(ctx, request{Bind: &b}, c.giveUp)
+	a, err := c.call(ctx, Request{Asks: AsksBind, Bind: b}, c.giveUp)
 	return a.Lease, a.Address, err
 }
 
 // Set puts settings in force on the live socket of a lease. From the first Set
 // on the socket listens, or gets datagrams.
 func (c *Client) Set(ctx context.Context, lease string, s Settings) error {
-	_, err := c.call(ctx, request{Set: &set{Lease: lease, Settings: s}}, nil)
+	_, err := c.call(ctx, Request{Asks: AsksSet, Lease: lease, Set: s}, nil)
 	return err
 }
 
@@ -177,13 +218,16 @@ func (c *Client) Set(ctx context.Context, lease string, s Settings) error {
 // something waits in its queue: those who hold the socket can still take that.
 // It may be asked again. The path of a unix socket is gone afterwards.
 func (c *Client) Retire(ctx context.Context, lease string) (waiting bool, err error) {
-	a, err := c.call(ctx, request{Retire: &lease}, nil)
+	a, err := c.call(ctx, Request{Asks: AsksRetire, Lease: lease}, nil)
 	return a.Waiting, err
 }
 
+// Gone is closed when the spawner cannot be asked any more.
+func (c *Client) Gone() <-chan struct{} { return c.done }
+
 // Open asks for a file.
 func (c *Client) Open(ctx context.Context, o Open) (lease string, err error) {
-	a, err := c.call(ctx, request{Open: &o}, c.giveUp)
+	a, err := c.call(ctx, Request{Asks: AsksOpen, Open: o}, c.giveUp)
 	return a.Lease, err
 }
 
@@ -191,7 +235,7 @@ func (c *Client) giveUp(a answer) { _ = c.Release(context.Background(), a.Lease)
 
 // Release closes a lease. Processes that were given its descriptor keep theirs.
 func (c *Client) Release(ctx context.Context, lease string) error {
-	_, err := c.call(ctx, request{Close: &lease}, nil)
+	_, err := c.call(ctx, Request{Asks: AsksClose, Lease: lease}, nil)
 	return err
 }
 
@@ -204,7 +248,7 @@ func (c *Client) Start(ctx context.Context, s Start, exe *os.File) (*Process, er
 	}
 	var a answer
 	if cerr := raw.Control(func(fd uintptr) {
-		a, err = c.call(ctx, request{Start: &s}, c.discard, int(fd))
+		a, err = c.call(ctx, Request{Asks: AsksStart, Start: s}, c.discard, int(fd))
 	}); cerr != nil {
 		return nil, cerr
 	}
@@ -226,14 +270,14 @@ func (c *Client) discard(a answer) {
 // adopt makes a Process of the answer to a start.
 func (c *Client) adopt(a answer) (*Process, error) {
 	if len(a.fds) != 3 {
-		closeAll(a.fds)
+		CloseAll(a.fds)
 		return nil, &Error{Kind: Failed, Message: "the spawner sent no descriptors"}
 	}
 	for _, fd := range a.fds[:2] {
 		_ = unix.SetNonblock(fd, true) // so that a read ends with Close
 	}
-	lane, err := unixConn(a.fds[2])
-	p := &Process{Pid: a.Pid, c: c, number: a.Process, done: make(chan struct{}),
+	lane, err := Conn(a.fds[2])
+	p := &Process{Pid: int(a.Pid), Missing: a.Texts, c: c, number: a.Process, done: make(chan struct{}),
 		Stdout: os.NewFile(uintptr(a.fds[0]), "stdout"), Stderr: os.NewFile(uintptr(a.fds[1]), "stderr"), Lane: lane}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,7 +288,7 @@ func (c *Client) adopt(a answer) (*Process, error) {
 		p.exit = exit
 		close(p.done)
 	case c.closed:
-		p.exit = Exit{Code: -1, Signal: int(unix.SIGKILL)}
+		p.exit = Exit{Code: -1, Signal: int64(unix.SIGKILL)}
 		close(p.done)
 	default:
 		c.processes[a.Process] = p
@@ -260,13 +304,13 @@ func (p *Process) Exit() Exit { return p.exit }
 
 // Give passes the descriptor of a lease to the process.
 func (p *Process) Give(ctx context.Context, lease string) error {
-	_, err := p.c.call(ctx, request{Give: &give{Process: p.number, Lease: lease}}, nil)
+	_, err := p.c.call(ctx, Request{Asks: AsksGive, Number: p.number, Lease: lease}, nil)
 	return err
 }
 
 // Signal signals the process and all in its group.
 func (p *Process) Signal(ctx context.Context, sig unix.Signal) error {
-	_, err := p.c.call(ctx, request{Signal: &signal{Process: p.number, Signal: int(sig)}}, nil)
+	_, err := p.c.call(ctx, Request{Asks: AsksSignal, Number: p.number, Signal: int64(sig)}, nil)
 	return err
 }
 

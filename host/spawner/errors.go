@@ -17,21 +17,23 @@ const (
 	NotLocal Kind = "not_local" // the address is not one of this machine
 	Missing  Kind = "missing"   // no such file, directory, process or lease
 	Limit    Kind = "limit"     // the policy's bound is reached
+	Refused  Kind = "refused"   // no rule of the policy allows it
+	Lacking  Kind = "lacking"   // this machine cannot do what was required
 	Invalid  Kind = "invalid"   // the request makes no sense
 	Failed   Kind = "failed"    // anything else
 )
 
 // Error is a request that was refused or failed.
 type Error struct {
-	Kind    Kind   `json:"kind"`
-	Message string `json:"message"`
+	Kind    Kind
+	Message string
 }
 
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// refusal makes an Error of any error.
-func refusal(err error) *Error {
+// ErrorOf makes an Error of any error.
+func ErrorOf(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		return e

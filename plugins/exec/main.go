@@ -44,7 +44,7 @@ func main() { sdk.Serve(plugin()) }
 func plugin() sdk.Plugin[Config] {
 	return sdk.Plugin[Config]{
 		Name: "exec", Version: "0.1.0", Doc: "Runs a program for each event.",
-		Actions: sdk.Actions{run},
+		Actions: sdk.Actions{run}, Capabilities: []string{"programs"},
 		Verify: func(_ context.Context, c Config, _ func(string, int)) error {
 			return errors.Join(check(c)...)
 		},

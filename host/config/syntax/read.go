@@ -78,7 +78,7 @@ func listDir(dir, suffix string) ([]string, error) {
 	}
 	var names []string
 	for _, n := range entries {
-		if strings.HasSuffix(n, suffix) && !strings.HasPrefix(n, ".") && !strings.HasSuffix(n, "~") {
+		if strings.HasSuffix(n, suffix) && !strings.HasSuffix(n, ".lock"+suffix) && !strings.HasPrefix(n, ".") && !strings.HasSuffix(n, "~") {
 			names = append(names, n)
 		}
 	}

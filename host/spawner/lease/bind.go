@@ -1,4 +1,4 @@
-package spawner
+package lease
 
 import (
 	"errors"
@@ -11,29 +11,31 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pluginhost/host/host/spawner"
 )
 
-// bind makes a socket that nobody else can have from then on, and that gets
+// Bind makes a socket that nobody else can have from then on, and that gets
 // nothing yet: a stream socket listens from its first set. over are the leases
 // whose addresses overlap, which this one is to take over from.
-func bind(b *Bind, over []*lease) (*lease, string, error) {
+func Bind(b *spawner.Bind, over []*Lease) (*Lease, string, error) {
 	switch b.Network {
 	case "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6":
 		return bindPort(b, over)
 	case "unix", "unixgram":
 		return bindPath(b)
 	}
-	return nil, "", &Error{Kind: Invalid, Message: "unknown network " + b.Network}
+	return nil, "", &spawner.Error{Kind: spawner.Invalid, Message: "unknown network " + b.Network}
 }
 
 // bindPort binds a TCP or UDP socket. MPTCP is never used: its sockets are
 // others than those of TCP.
-func bindPort(b *Bind, over []*lease) (_ *lease, _ string, err error) {
+func bindPort(b *spawner.Bind, over []*Lease) (_ *Lease, _ string, err error) {
 	at, err := netip.ParseAddrPort(b.Address)
 	if err != nil {
-		return nil, "", &Error{Kind: Invalid, Message: "not an address and a port: " + b.Address}
+		return nil, "", &spawner.Error{Kind: spawner.Invalid, Message: "not an address and a port: " + b.Address}
 	}
-	l := &lease{socket: true, stream: b.Network[:3] == "tcp", own: b.ReusePort, over: over, settings: b.Settings}
+	l := &Lease{socket: true, stream: b.Network[:3] == "tcp", own: b.ReusePort, over: over, settings: b.Settings}
 	kind, proto := unix.SOCK_DGRAM, unix.IPPROTO_UDP
 	if l.stream {
 		kind, proto = unix.SOCK_STREAM, unix.IPPROTO_TCP
@@ -52,7 +54,7 @@ func bindPort(b *Bind, over []*lease) (_ *lease, _ string, err error) {
 	}
 	defer func() {
 		if err != nil {
-			l.close()
+			l.Close()
 		}
 	}()
 	if err := options(l.fd, family, b); err != nil {
@@ -81,7 +83,7 @@ func bindPort(b *Bind, over []*lease) (_ *lease, _ string, err error) {
 }
 
 // options sets what makes a socket another one.
-func options(fd, family int, b *Bind) error {
+func options(fd, family int, b *spawner.Bind) error {
 	type option struct {
 		on                 bool
 		level, name, value int
@@ -109,7 +111,7 @@ func options(fd, family int, b *Bind) error {
 	if b.Device != "" {
 		if err := unix.BindToDevice(fd, b.Device); err != nil {
 			if errors.Is(err, unix.ENODEV) {
-				return &Error{Kind: NotLocal, Message: "there is no network device " + b.Device}
+				return &spawner.Error{Kind: spawner.NotLocal, Message: "there is no network device " + b.Device}
 			}
 			return fmt.Errorf("set device: %w", err)
 		}
@@ -122,7 +124,7 @@ func options(fd, family int, b *Bind) error {
 // once where it is not: when connections of an earlier socket still linger.
 // Where it takes over from sockets that listen, the kernel wants SO_REUSEPORT on
 // both, and on those first.
-func (l *lease) claim(to unix.Sockaddr) error {
+func (l *Lease) claim(to unix.Sockaddr) error {
 	for _, o := range l.over {
 		_ = unix.SetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) // bind says whether it did
 	}
@@ -152,14 +154,14 @@ func (l *lease) claim(to unix.Sockaddr) error {
 
 // bindPath binds a unix socket. Its file has its mode before anybody can
 // connect.
-func bindPath(b *Bind) (_ *lease, _ string, err error) {
+func bindPath(b *spawner.Bind) (_ *Lease, _ string, err error) {
 	if !filepath.IsAbs(b.Address) {
-		return nil, "", &Error{Kind: Invalid, Message: "the path of a unix socket must be absolute: " + b.Address}
+		return nil, "", &spawner.Error{Kind: spawner.Invalid, Message: "the path of a unix socket must be absolute: " + b.Address}
 	}
 	if err := removeStale(b.Network, b.Address); err != nil {
 		return nil, "", err
 	}
-	l := &lease{socket: true, stream: b.Network == "unix", settings: b.Settings}
+	l := &Lease{socket: true, stream: b.Network == "unix", settings: b.Settings}
 	kind := unix.SOCK_DGRAM
 	if l.stream {
 		kind = unix.SOCK_STREAM
@@ -169,7 +171,7 @@ func bindPath(b *Bind) (_ *lease, _ string, err error) {
 	}
 	defer func() {
 		if err != nil {
-			l.close()
+			l.Close()
 		}
 	}()
 	// The file is made with the mode of the socket, less the umask.
@@ -199,7 +201,7 @@ func removeStale(network, path string) error {
 		return err
 	}
 	if info.Mode().Type() != os.ModeSocket {
-		return &Error{Kind: Busy, Message: path + " exists and is not a socket: remove it or choose another path"}
+		return &spawner.Error{Kind: spawner.Busy, Message: path + " exists and is not a socket: remove it or choose another path"}
 	}
 	d := net.Dialer{Timeout: time.Second}
 	c, err := d.Dial(network, path)
@@ -211,7 +213,7 @@ func removeStale(network, path string) error {
 		return os.Remove(path)
 	case err == nil, errors.Is(err, unix.EPROTOTYPE), errors.Is(err, unix.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
 		// It answers, or it is of the other type, or its queue is full.
-		return &Error{Kind: Busy, Message: "another process answers on " + path}
+		return &spawner.Error{Kind: spawner.Busy, Message: "another process answers on " + path}
 	}
 	return err
 }
@@ -226,7 +228,7 @@ func sockaddr(at netip.AddrPort) (unix.Sockaddr, error) {
 		if err != nil {
 			device, err := net.InterfaceByName(zone)
 			if err != nil {
-				return nil, &Error{Kind: NotLocal, Message: "there is no network device " + zone}
+				return nil, &spawner.Error{Kind: spawner.NotLocal, Message: "there is no network device " + zone}
 			}
 			index = uint64(device.Index)
 		}

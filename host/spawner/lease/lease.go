@@ -1,4 +1,7 @@
-package spawner
+// Package lease makes the sockets and files that the spawner keeps for others,
+// changes what can be changed while they serve, and ends them. It asks no
+// policy: host/spawner/server, its caller, has done that.
+package lease
 
 import (
 	"errors"
@@ -10,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pluginhost/host/host/spawner"
 )
 
 // nowhere is the index of a network device that does not exist. A socket bound
@@ -17,9 +22,9 @@ import (
 // whose handshake has begun, stay.
 const nowhere = 1<<31 - 1
 
-// lease is a descriptor that is kept. It is a plain number: os.File.Fd would
+// Lease is a descriptor that is kept. It is a plain number: os.File.Fd would
 // clear O_NONBLOCK for everybody who shares the socket.
-type lease struct {
+type Lease struct {
 	fd       int
 	socket   bool
 	stream   bool
@@ -27,14 +32,15 @@ type lease struct {
 	mute     bool // a UDP socket connected to itself
 	retired  bool
 	own      bool // SO_REUSEPORT was asked for
-	settings Settings
-	over     []*lease    // whom it takes over from, until it is set
-	heirs    []*lease    // who share their port again when this one is closed
+	settings spawner.Settings
+	over     []*Lease    // whom it takes over from, until it is set
+	heirs    []*Lease    // who share their port again when this one is closed
 	path     string      // of a unix socket
 	file     fs.FileInfo // that path, when it was bound
 }
 
-func (l *lease) close() {
+// Close ends the lease, and removes the path of a unix socket.
+func (l *Lease) Close() {
 	_ = unix.Close(l.fd)
 	l.fd = -1 // others may still know it
 	l.unlink()
@@ -46,7 +52,7 @@ func (l *lease) close() {
 
 // unlink removes the path of a unix socket, unless it is somebody else's by
 // now.
-func (l *lease) unlink() {
+func (l *Lease) unlink() {
 	if l.path == "" || l.file == nil {
 		return
 	}
@@ -57,7 +63,7 @@ func (l *lease) unlink() {
 }
 
 // alone takes SO_REUSEPORT back where it was for the change only.
-func (l *lease) alone() {
+func (l *Lease) alone() {
 	for _, o := range l.over {
 		if !o.own && !o.retired {
 			_ = unix.SetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 0) // it may be closed
@@ -66,14 +72,14 @@ func (l *lease) alone() {
 	l.over = nil
 }
 
-// set puts settings in force on the live socket. A stream socket listens from
+// Set puts settings in force on the live socket. A stream socket listens from
 // the first set on.
-func (l *lease) set(s Settings) error {
+func (l *Lease) Set(s spawner.Settings) error {
 	if !l.socket {
-		return &Error{Kind: Invalid, Message: "a file has no settings"}
+		return &spawner.Error{Kind: spawner.Invalid, Message: "a file has no settings"}
 	}
 	if l.retired {
-		return &Error{Kind: Invalid, Message: "the lease is retired"}
+		return &spawner.Error{Kind: spawner.Invalid, Message: "the lease is retired"}
 	}
 	if err := l.buffers(s); err != nil {
 		return err
@@ -116,7 +122,7 @@ func (l *lease) set(s Settings) error {
 
 // listen begins to listen, or changes how many connections may wait. The
 // kernel takes less than asked where net.core.somaxconn says so.
-func (l *lease) listen(backlog int) error {
+func (l *Lease) listen(backlog int) error {
 	if backlog <= 0 {
 		backlog = unix.SOMAXCONN * 16
 	}
@@ -136,7 +142,7 @@ func (l *lease) listen(backlog int) error {
 
 // buffers sets the sizes of the buffers. The kernel doubles what it is given,
 // and gives less without a word.
-func (l *lease) buffers(s Settings) error {
+func (l *Lease) buffers(s spawner.Settings) error {
 	for _, b := range []struct {
 		size         int
 		force, plain int
@@ -155,7 +161,7 @@ func (l *lease) buffers(s Settings) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 		if got, err := unix.GetsockoptInt(l.fd, unix.SOL_SOCKET, b.plain); err == nil && got/2 < b.size {
-			return &Error{Kind: Limit, Message: fmt.Sprintf(
+			return &spawner.Error{Kind: spawner.Limit, Message: fmt.Sprintf(
 				"a %s buffer of %d bytes is more than the %d that this user may have: ask for less, or raise %s", b.name, b.size, got/2, b.sysctl)}
 		}
 	}
@@ -163,7 +169,7 @@ func (l *lease) buffers(s Settings) error {
 }
 
 // permit sets mode and owner of a unix socket's file.
-func (l *lease) permit(s Settings) error {
+func (l *Lease) permit(s spawner.Settings) error {
 	if s.UID >= 0 || s.GID >= 0 {
 		if err := os.Lchown(l.path, s.UID, s.GID); err != nil {
 			return err
@@ -197,9 +203,9 @@ func disconnect(fd int) error {
 	return nil
 }
 
-// retire lets nothing new arrive, and reports whether something still waits in
+// Retire lets nothing new arrive, and reports whether something still waits in
 // the queue for those who hold the socket.
-func (l *lease) retire() (waiting bool) {
+func (l *Lease) Retire() (waiting bool) {
 	if !l.retired {
 		l.retired = true
 		switch {
@@ -219,10 +225,20 @@ func (l *lease) retire() (waiting bool) {
 	return err == nil && n > 0 && poll[0].Revents&unix.POLLIN != 0
 }
 
-// open opens a file.
-func open(o *Open) (*lease, error) {
+// FD is the descriptor's number, valid until Close.
+func (l *Lease) FD() int { return l.fd }
+
+// IsSocket tells a socket from a file.
+func (l *Lease) IsSocket() bool { return l.socket }
+
+// Retired reports whether nothing new arrives any more.
+func (l *Lease) Retired() bool { return l.retired }
+
+// Open opens a file. plain refuses a path that leads through a symbolic link:
+// with the spawner's own rights it could lead anywhere.
+func Open(o *spawner.Open, plain bool) (*Lease, error) {
 	if !filepath.IsAbs(o.Path) || strings.ContainsRune(o.Path, 0) {
-		return nil, &Error{Kind: Invalid, Message: "the path of a file must be absolute: " + o.Path}
+		return nil, &spawner.Error{Kind: spawner.Invalid, Message: "the path of a file must be absolute: " + o.Path}
 	}
 	flags, ok := map[string]int{
 		"read":      unix.O_RDONLY,
@@ -231,15 +247,22 @@ func open(o *Open) (*lease, error) {
 		"directory": unix.O_RDONLY | unix.O_DIRECTORY,
 	}[o.Access]
 	if !ok {
-		return nil, &Error{Kind: Invalid, Message: fmt.Sprintf("unknown access %q", o.Access)}
+		return nil, &spawner.Error{Kind: spawner.Invalid, Message: fmt.Sprintf("unknown access %q", o.Access)}
 	}
 	// O_NONBLOCK: a FIFO must not hold the spawner.
-	fd, err := unix.Open(o.Path, flags|unix.O_CLOEXEC|unix.O_NOCTTY|unix.O_NONBLOCK, 0o640)
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY | unix.O_NONBLOCK)}
+	if flags&unix.O_CREAT != 0 {
+		how.Mode = 0o640
+	}
+	if plain {
+		how.Resolve = unix.RESOLVE_NO_SYMLINKS
+	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, o.Path, &how)
 	if err != nil {
 		if errors.Is(err, unix.ENXIO) {
-			return nil, &Error{Kind: Failed, Message: o.Path + " is a FIFO that nobody reads, or a socket: it cannot be opened for writing"}
+			return nil, &spawner.Error{Kind: spawner.Failed, Message: o.Path + " is a FIFO that nobody reads, or a socket: it cannot be opened for writing"}
 		}
 		return nil, &os.PathError{Op: "open", Path: o.Path, Err: err}
 	}
-	return &lease{fd: fd}, nil
+	return &Lease{fd: fd}, nil
 }

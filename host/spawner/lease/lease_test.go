@@ -1,4 +1,4 @@
-package spawner
+package lease
 
 import (
 	"errors"
@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pluginhost/host/host/spawner"
 )
 
 // port returns one that nobody has on any address.
@@ -27,7 +29,7 @@ func port(t *testing.T) int {
 }
 
 // open returns a duplicate of the descriptor, as a plugin has it.
-func (l *lease) open(t *testing.T) *os.File {
+func (l *Lease) open(t *testing.T) *os.File {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(l.fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -38,12 +40,12 @@ func (l *lease) open(t *testing.T) *os.File {
 
 // holder accepts from a lease until it is stopped, and answers each connection.
 type holder struct {
-	*lease
+	*Lease
 	listener net.Listener
 	done     sync.WaitGroup
 }
 
-func hold(t *testing.T, l *lease) *holder {
+func hold(t *testing.T, l *Lease) *holder {
 	t.Helper()
 	f := l.open(t)
 	defer func() { _ = f.Close() }()
@@ -51,7 +53,7 @@ func hold(t *testing.T, l *lease) *holder {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &holder{lease: l, listener: n}
+	h := &holder{Lease: l, listener: n}
 	h.done.Go(func() {
 		for {
 			c, err := n.Accept()
@@ -71,13 +73,13 @@ func (h *holder) leave() {
 	const grace = 500 * time.Millisecond
 	end := time.Now().Add(10 * time.Second)
 	for quiet := time.Now().Add(grace); time.Now().Before(quiet) && time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if h.retire() {
+		if h.Retire() {
 			quiet = time.Now().Add(grace)
 		}
 	}
 	_ = h.listener.Close()
 	h.done.Wait()
-	h.close()
+	h.Close()
 }
 
 // flood connects without a pause and counts what fails.
@@ -124,29 +126,29 @@ func ask(address string) error {
 func TestTakesOverWithoutAGap(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		a, b Bind
+		a, b spawner.Bind
 		to   string
 	}{
-		{"wildcard and specific", Bind{Network: "tcp4", Address: "0.0.0.0"}, Bind{Network: "tcp4", Address: "127.0.0.1"}, "127.0.0.1"},
-		{"both families and specific", Bind{Network: "tcp", Address: "[::]"}, Bind{Network: "tcp4", Address: "127.0.0.1"}, "127.0.0.1"},
-		{"both families and one", Bind{Network: "tcp", Address: "[::]"}, Bind{Network: "tcp4", Address: "0.0.0.0"}, "127.0.0.1"},
-		{"both families and the other", Bind{Network: "tcp", Address: "[::]"}, Bind{Network: "tcp6", Address: "[::]"}, "[::1]"},
-		{"freebind and not", Bind{Network: "tcp4", Address: "127.0.0.1"}, Bind{Network: "tcp4", Address: "127.0.0.1", FreeBind: true}, "127.0.0.1"},
-		{"shared and alone", Bind{Network: "tcp4", Address: "127.0.0.1"}, Bind{Network: "tcp4", Address: "127.0.0.1", ReusePort: true}, "127.0.0.1"},
-		{"a device and any", Bind{Network: "tcp4", Address: "127.0.0.1"}, Bind{Network: "tcp4", Address: "127.0.0.1", Device: "lo"}, "127.0.0.1"},
+		{"wildcard and specific", spawner.Bind{Network: "tcp4", Address: "0.0.0.0"}, spawner.Bind{Network: "tcp4", Address: "127.0.0.1"}, "127.0.0.1"},
+		{"both families and specific", spawner.Bind{Network: "tcp", Address: "[::]"}, spawner.Bind{Network: "tcp4", Address: "127.0.0.1"}, "127.0.0.1"},
+		{"both families and one", spawner.Bind{Network: "tcp", Address: "[::]"}, spawner.Bind{Network: "tcp4", Address: "0.0.0.0"}, "127.0.0.1"},
+		{"both families and the other", spawner.Bind{Network: "tcp", Address: "[::]"}, spawner.Bind{Network: "tcp6", Address: "[::]"}, "[::1]"},
+		{"freebind and not", spawner.Bind{Network: "tcp4", Address: "127.0.0.1"}, spawner.Bind{Network: "tcp4", Address: "127.0.0.1", FreeBind: true}, "127.0.0.1"},
+		{"shared and alone", spawner.Bind{Network: "tcp4", Address: "127.0.0.1"}, spawner.Bind{Network: "tcp4", Address: "127.0.0.1", ReusePort: true}, "127.0.0.1"},
+		{"a device and any", spawner.Bind{Network: "tcp4", Address: "127.0.0.1"}, spawner.Bind{Network: "tcp4", Address: "127.0.0.1", Device: "lo"}, "127.0.0.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.b.Device != "" && os.Getuid() != 0 {
 				t.Skip("*** LEFT OUT: a socket bound to a device can be retired by root only")
 			}
 			p := port(t)
-			get := func(b Bind, over ...*lease) *holder {
+			get := func(b spawner.Bind, over ...*Lease) *holder {
 				b.Address = fmt.Sprintf("%s:%d", b.Address, p)
-				l, _, err := bind(&b, over)
+				l, _, err := Bind(&b, over)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := l.set(b.Settings); err != nil {
+				if err := l.Set(b.Settings); err != nil {
 					t.Fatal(err)
 				}
 				return hold(t, l)
@@ -157,7 +159,7 @@ func TestTakesOverWithoutAGap(t *testing.T) {
 				for before := f.good.Load(); f.good.Load() < before+20 && f.failed.Load() == 0; {
 					time.Sleep(time.Millisecond)
 				}
-				next := get([]Bind{tt.b, tt.a}[n%2], h.lease)
+				next := get([]spawner.Bind{tt.b, tt.a}[n%2], h.Lease)
 				h.leave()
 				h = next
 			}
@@ -175,23 +177,23 @@ func TestTakesOverWithoutAGap(t *testing.T) {
 // serves.
 func TestGivenUpSuccessor(t *testing.T) {
 	p := port(t)
-	h, _, err := bind(&Bind{Network: "tcp4", Address: fmt.Sprintf("0.0.0.0:%d", p)}, nil)
+	h, _, err := Bind(&spawner.Bind{Network: "tcp4", Address: fmt.Sprintf("0.0.0.0:%d", p)}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.set(Settings{}); err != nil {
+	if err := h.Set(spawner.Settings{}); err != nil {
 		t.Fatal(err)
 	}
 	a := hold(t, h)
 	defer a.leave()
-	next, _, err := bind(&Bind{Network: "tcp4", Address: fmt.Sprintf("127.0.0.1:%d", p)}, []*lease{h})
+	next, _, err := Bind(&spawner.Bind{Network: "tcp4", Address: fmt.Sprintf("127.0.0.1:%d", p)}, []*Lease{h})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := ask(fmt.Sprintf("127.0.0.1:%d", p)); err != nil {
 		t.Errorf("while a successor is reserved: %v", err)
 	}
-	next.close()
+	next.Close()
 	if on, err := unix.GetsockoptInt(h.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || on != 0 {
 		t.Errorf("SO_REUSEPORT is left at %d, %v", on, err)
 	}
@@ -208,14 +210,14 @@ func TestRetire(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	for _, b := range []Bind{
-		{Network: "tcp4", Address: "127.0.0.1:0"}, {Network: "tcp6", Address: "[::1]:0"}, {Network: "unix", Address: filepath.Join(dir, "s"), Settings: Settings{Mode: 0o600, UID: -1, GID: -1}},
+	for _, b := range []spawner.Bind{
+		{Network: "tcp4", Address: "127.0.0.1:0"}, {Network: "tcp6", Address: "[::1]:0"}, {Network: "unix", Address: filepath.Join(dir, "s"), Settings: spawner.Settings{Mode: 0o600, UID: -1, GID: -1}},
 	} {
-		l, at, err := bind(&b, nil)
+		l, at, err := Bind(&b, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.set(b.Settings); err != nil {
+		if err := l.Set(b.Settings); err != nil {
 			t.Fatal(err)
 		}
 		network := b.Network
@@ -223,7 +225,7 @@ func TestRetire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !l.retire() {
+		if !l.Retire() {
 			t.Errorf("%s: nothing waits", network)
 		}
 		if _, err := net.Dial(network, at); err == nil {
@@ -234,10 +236,10 @@ func TestRetire(t *testing.T) {
 		if b, err := io.ReadAll(c); err != nil || string(b) != "x" {
 			t.Errorf("%s: the connection that waited got %q, %v", network, b, err)
 		}
-		if err := l.set(b.Settings); err == nil {
+		if err := l.Set(b.Settings); err == nil {
 			t.Errorf("%s: a retired lease was set", network)
 		}
-		if l.retire() {
+		if l.Retire() {
 			t.Errorf("%s: something waits", network)
 		}
 		h.leave()
@@ -249,16 +251,16 @@ func TestRetire(t *testing.T) {
 // serves, also when the successor's address is the nearer one.
 func TestDatagramsBeforeTheCommit(t *testing.T) {
 	p := port(t)
-	get := func(address string, over ...*lease) *lease {
+	get := func(address string, over ...*Lease) *Lease {
 		t.Helper()
-		l, _, err := bind(&Bind{Network: "udp4", Address: fmt.Sprintf("%s:%d", address, p)}, over)
+		l, _, err := Bind(&spawner.Bind{Network: "udp4", Address: fmt.Sprintf("%s:%d", address, p)}, over)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return l
 	}
 	old := get("0.0.0.0")
-	if err := old.set(Settings{}); err != nil {
+	if err := old.Set(spawner.Settings{}); err != nil {
 		t.Fatal(err)
 	}
 	next := get("127.0.0.1", old)
@@ -267,7 +269,7 @@ func TestDatagramsBeforeTheCommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	read := func(l *lease) string {
+	read := func(l *Lease) string {
 		b := make([]byte, 100)
 		for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 			n, _, err := unix.Recvfrom(l.fd, b, unix.MSG_DONTWAIT)
@@ -288,42 +290,42 @@ func TestDatagramsBeforeTheCommit(t *testing.T) {
 	if got := read(old); got != "before" {
 		t.Errorf("got %q", got)
 	}
-	if err := next.set(Settings{}); err != nil {
+	if err := next.Set(spawner.Settings{}); err != nil {
 		t.Fatal(err)
 	}
 	send("after")
 	if got := read(next); got != "after" {
 		t.Errorf("got %q", got)
 	}
-	old.retire()
-	old.close()
+	old.Retire()
+	old.Close()
 	if name, err := unix.Getsockname(next.fd); err != nil || name.(*unix.SockaddrInet4).Port != p || name.(*unix.SockaddrInet4).Addr != [4]byte{127, 0, 0, 1} {
 		t.Errorf("its address is %+v, %v", name, err)
 	}
-	next.close()
+	next.Close()
 }
 
 // An unprivileged user meets the same refusals as kinds.
 func TestKinds(t *testing.T) {
 	for _, tt := range []struct {
-		b    Bind
-		kind Kind
+		b    spawner.Bind
+		kind spawner.Kind
 	}{
-		{Bind{Network: "tcp4", Address: "192.0.2.1:80"}, NotLocal},
-		{Bind{Network: "tcp4", Address: "127.0.0.1"}, Invalid},
-		{Bind{Network: "sctp", Address: "127.0.0.1:1"}, Invalid},
-		{Bind{Network: "unix", Address: "s"}, Invalid},
-		{Bind{Network: "unix", Address: "/nonexistent/s"}, Missing},
-		{Bind{Network: "unix", Address: "/dev/null"}, Busy},
-		{Bind{Network: "tcp4", Address: "127.0.0.1:0", Device: "none0"}, NotLocal},
+		{spawner.Bind{Network: "tcp4", Address: "192.0.2.1:80"}, spawner.NotLocal},
+		{spawner.Bind{Network: "tcp4", Address: "127.0.0.1"}, spawner.Invalid},
+		{spawner.Bind{Network: "sctp", Address: "127.0.0.1:1"}, spawner.Invalid},
+		{spawner.Bind{Network: "unix", Address: "s"}, spawner.Invalid},
+		{spawner.Bind{Network: "unix", Address: "/nonexistent/s"}, spawner.Missing},
+		{spawner.Bind{Network: "unix", Address: "/dev/null"}, spawner.Busy},
+		{spawner.Bind{Network: "tcp4", Address: "127.0.0.1:0", Device: "none0"}, spawner.NotLocal},
 	} {
-		l, _, err := bind(&tt.b, nil)
+		l, _, err := Bind(&tt.b, nil)
 		if err == nil {
-			l.close()
+			l.Close()
 			t.Errorf("%+v was bound", tt.b)
 			continue
 		}
-		if e := refusal(err); e.Kind != tt.kind {
+		if e := spawner.ErrorOf(err); e.Kind != tt.kind {
 			t.Errorf("%+v: %s (%v), want %s", tt.b, e.Kind, err, tt.kind)
 		}
 	}

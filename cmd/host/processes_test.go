@@ -1,0 +1,347 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	kills = flag.Int("kills", 3, "how often the manager is killed")
+	rate  = flag.Int("rate", 200, "new connections a second meanwhile")
+)
+
+// needRoot ends a test that needs root where it is not: loudly, and as a failure
+// under CI=true.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("this test needs root")
+	}
+	t.Skip("*** NOT ROOT: what only root's spawner does is left out")
+}
+
+// pair is a real daemon of two processes on a configuration of its own.
+type pair struct {
+	*site
+	cmd *exec.Cmd
+	run []string // flags of host run
+}
+
+// newPair starts one with plugins of this repository. As root it runs as nobody.
+func newPair(t *testing.T, hcl string, sys *syscall.SysProcAttr, flags ...string) *pair {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pair")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil { // another user runs in it
+		t.Fatal(err)
+	}
+	p := &pair{site: &site{t: t, dir: dir, config: dir, plugins: filepath.Join(dir, "plugins"), out: &shown{}}}
+	for _, n := range []string{"http", "log", "file"} {
+		copyFile(t, filepath.Join(bin(t), "plugins", n), filepath.Join(p.plugins, n), nil)
+	}
+	p.write(hcl)
+	p.run = append([]string{"run", "-c", dir}, flags...)
+	if os.Geteuid() == 0 {
+		p.run = append(p.run, "--user", "nobody")
+	}
+	p.cmd = exec.Command(filepath.Join(bin(t), "host"), p.run...)
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = dir, p.out, p.out, sys
+	p.cmd.Env = append(os.Environ(), "HOST_ADDR=", "NO_COLOR=")
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			_ = p.cmd.Process.Kill()
+			<-ended
+			t.Error("the daemon did not end")
+		}
+		if t.Failed() {
+			t.Logf("output of the daemon:\n%s", p.out)
+		}
+	})
+	p.until("the daemon serves", func() bool { return strings.Contains(p.out.String(), "ready: control=") })
+	return p
+}
+
+func (p *pair) write(hcl string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, "main.hcl"), []byte(hcl), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// children returns the processes of the spawner, by their last argument or name.
+func (p *pair) children() map[string]int {
+	found := map[string]int{}
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		b, _ := os.ReadFile(path)
+		_, rest, ok := strings.Cut(string(b), ") ")
+		f := strings.Fields(rest)
+		if !ok || len(f) < 2 || f[1] != strconv.Itoa(p.cmd.Process.Pid) || f[0] == "Z" {
+			continue
+		}
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
+		name, _, _ := strings.Cut(string(line), "\x00")
+		if name = filepath.Base(name); name == "host" {
+			name = "manager"
+		}
+		found[name] = pid
+	}
+	return found
+}
+
+// facts are some lines of /proc/PID/status, and the descriptors that a program
+// started by the process would get.
+func facts(t *testing.T, pid int) (status map[string]string, inherited []string) {
+	t.Helper()
+	status = map[string]string{}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(b), "\n") {
+		name, value, _ := strings.Cut(line, ":")
+		status[name] = strings.TrimSpace(value)
+	}
+	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	for _, fd := range fds {
+		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, fd.Name()))
+		for _, line := range strings.Split(string(info), "\n") {
+			if octal, ok := strings.CutPrefix(line, "flags:"); ok {
+				n, _ := strconv.ParseInt(strings.TrimSpace(octal), 8, 64)
+				if n&syscall.O_CLOEXEC == 0 {
+					inherited = append(inherited, fd.Name())
+				}
+			}
+		}
+	}
+	slices.Sort(inherited)
+	return status, inherited
+}
+
+const listening = `
+plugin "http" "web" {
+  listen = "tcp://%s"
+}
+plugin "log" "out" {}
+route "r" {
+  from  = http.web.request
+  to    = log.out.write
+  input = "hello"
+}
+`
+
+// As root: manager and plugins are somebody else, without any right, with a port
+// of root's; and root can still ask.
+func TestManagerAndPluginsHaveNoRights(t *testing.T) {
+	needRoot(t)
+	// In a network of its own, where port 80 is free.
+	p := newPair(t, fmt.Sprintf(listening, "0.0.0.0:80"), &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
+	if s := p.host(exitOK, "status"); !strings.Contains(s, "tcp://0.0.0.0:80") || !strings.HasPrefix(s, "green") {
+		t.Errorf("status:\n%s", s)
+	}
+	found := p.children()
+	for name, want := range map[string][]string{"manager": {"0", "1", "2"}, "http": {}, "log": {}} {
+		pid := found[name]
+		if pid == 0 {
+			t.Fatalf("there is no %s among %v", name, found)
+		}
+		status, inherited := facts(t, pid)
+		if status["Uid"] != "65534\t65534\t65534\t65534" || status["CapEff"] != "0000000000000000" || status["CapPrm"] != "0000000000000000" || status["NoNewPrivs"] != "1" {
+			t.Errorf("%s: Uid %s CapEff %s NoNewPrivs %s", name, status["Uid"], status["CapEff"], status["NoNewPrivs"])
+		}
+		if name != "manager" && status["Seccomp"] != "2" {
+			t.Errorf("%s: Seccomp %s", name, status["Seccomp"])
+		}
+		if len(want) > 0 && !slices.Equal(inherited, want) {
+			t.Errorf("%s would hand down the descriptors %v, want %v", name, inherited, want)
+		}
+		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "manager" {
+			continue
+		}
+		var names []string
+		for _, e := range strings.Split(strings.Trim(string(env), "\x00"), "\x00") {
+			n, _, _ := strings.Cut(e, "=")
+			names = append(names, n)
+		}
+		slices.Sort(names)
+		golden := []string{"HOME", "HOST_PLUGIN", "LANG", "PATH", "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "TMPDIR", "TZ"}
+		if !slices.Equal(names, golden) {
+			t.Errorf("%s has the environment %v, want %v", name, names, golden)
+		}
+	}
+	// A port that no rule names is refused before anything is changed.
+	p.write(fmt.Sprintf(listening, "0.0.0.0:22"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(bin(t), "host"), "plan", "-c", p.config)
+	cmd.Env = p.env()
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Error("the plan was made")
+	}
+	for _, want := range []string{"main.hcl:3:", "policy does not allow bind tcp4 0.0.0.0:22", `bind tcp *:22`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("host plan does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// Exit codes of the manager are those of host run, and so are its signals.
+func TestExitCodesPassThrough(t *testing.T) {
+	p := newPair(t, fmt.Sprintf(listening, freeAddr(t)), nil)
+	again := exec.Command(filepath.Join(bin(t), "host"), p.run...) // the state directory is in use
+	out, err := again.CombinedOutput()
+	if again.ProcessState.ExitCode() != exitFailed {
+		t.Errorf("a second daemon: %v\n%s", err, out)
+	}
+	p.write(`plugin "nothing" "x" {}`)
+	invalid := exec.Command(filepath.Join(bin(t), "host"), append(slices.Clone(p.run), "--state-dir", filepath.Join(p.dir, "other"))...)
+	out, err = invalid.CombinedOutput()
+	if invalid.ProcessState.ExitCode() != exitInvalid || !strings.Contains(string(out), "main.hcl:1") {
+		t.Errorf("an invalid configuration: %v\n%s", err, out)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGHUP)
+	p.until("it says what is wrong with the new configuration", func() bool { return strings.Contains(p.out.String(), "reload ended") })
+}
+
+// When the spawner is killed nothing is left.
+func TestSpawnerIsKilled(t *testing.T) {
+	p := newPair(t, fmt.Sprintf(listening, freeAddr(t)), nil)
+	found := p.children()
+	if len(found) < 3 {
+		t.Fatalf("only %v", found)
+	}
+	_ = p.cmd.Process.Kill()
+	p.until("everything ends", func() bool {
+		for _, pid := range found {
+			if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(b), ") Z ") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// The manager is killed again and again while clients connect. Sockets are the
+// spawner's: nobody is refused, and no connection that was made is reset.
+func TestManagerIsKilled(t *testing.T) {
+	addr := freeAddr(t)
+	p := newPair(t, fmt.Sprintf(listening, addr), nil)
+	var asked, answered atomic.Int64
+	var mu sync.Mutex
+	failed := map[string]int{}
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	clients.Go(func() {
+		tick := time.NewTicker(time.Second / time.Duration(*rate))
+		defer tick.Stop()
+		room := make(chan struct{}, 20_000)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			room <- struct{}{}
+			clients.Go(func() {
+				defer func() { <-room }()
+				asked.Add(1)
+				if err := once(addr); err != nil {
+					mu.Lock()
+					failed[reasonOf(err)]++
+					mu.Unlock()
+				} else {
+					answered.Add(1)
+				}
+			})
+		}
+	})
+	for n := range *kills {
+		var pid int
+		p.until("a manager serves", func() bool {
+			pid = p.children()["manager"]
+			return pid > 0 && strings.Count(p.out.String(), "ready: control=") == n+1
+		})
+		time.Sleep(300 * time.Millisecond) // some load
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		if n%4 == 3 { // at most five crashes in a minute are mended
+			time.Sleep(crashPause)
+		}
+	}
+	p.until("the last manager serves", func() bool { return strings.Count(p.out.String(), "ready: control=") == *kills+1 })
+	time.Sleep(500 * time.Millisecond)
+	close(stop)
+	clients.Wait()
+	t.Logf("%d kills, %d connections, %d answered", *kills, asked.Load(), answered.Load())
+	if len(failed) > 0 || answered.Load() == 0 {
+		t.Errorf("failed: %v of %d", failed, asked.Load())
+	}
+	if *kills > 0 && !strings.Contains(p.out.String(), "the manager crashed (signal SIGKILL)") {
+		t.Error("nobody said that the manager crashed")
+	}
+}
+
+// crashPause lets the crashes of the last minute be forgotten.
+const crashPause = 61 * time.Second
+
+// once makes one connection and wants an answer on it, whatever it says.
+func once(addr string) error {
+	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := c.Get("http://" + addr + "/")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Body.Close() }()
+	_, err = io.Copy(io.Discard, r.Body)
+	return err
+}
+
+func reasonOf(err error) string {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "reset"
+	case errors.Is(err, io.EOF):
+		return "closed without an answer"
+	case errors.As(err, &op) && op.Timeout():
+		return "timeout"
+	}
+	return err.Error()
+}

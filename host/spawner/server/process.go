@@ -1,0 +1,430 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/cgroup"
+	"github.com/pluginhost/host/host/spawner/child"
+	"github.com/pluginhost/host/host/spawner/message"
+)
+
+// process is one that runs.
+type process struct {
+	pid   int // also the id of its process group and session
+	give4 int // our end of its descriptor 4
+	dir   string
+	group *cgroup.Group
+	data  int64 // bytes of RLIMIT_DATA, where that is what bounds its memory
+
+	mu    sync.Mutex
+	ended bool // reaped: the pid may be somebody else's now
+}
+
+const (
+	scriptFD    = child.ExeFD      // of a script, which its interpreter opens again
+	high        = 64               // above the numbers that a child's own descriptors take
+	busyRetries = 50               // of an executable that is open for writing for an instant
+	setupTime   = 30 * time.Second // for a child to become its program
+)
+
+// forkThread starts processes, one at a time, on a thread that lives as long as
+// the spawner: Pdeathsig fires when the thread that forked ends.
+func forkThread(forks <-chan func()) {
+	runtime.LockOSThread()
+	for f := range forks {
+		f()
+	}
+}
+
+func (s *Spawner) tooMany() error {
+	return &spawner.Error{Kind: spawner.Limit, Message: fmt.Sprintf("%d processes run already, which is the limit of the spawner's policy (limit processes)", s.policy.Load().Processes)}
+}
+
+// stateName is the name of a directory below the state directory.
+var stateName = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9_.@-]{0,127}$`)
+
+// start starts a process from the descriptor of its executable.
+func (s *session) start(r *spawner.Start, fds []int, a *spawner.Reply) (out []int, err error) {
+	s.mu.Lock()
+	u := s.dirs[r.Dir]
+	delete(s.dirs, r.Dir)
+	full := len(s.processes) >= s.policy.Load().Processes
+	s.mu.Unlock()
+	p := &process{dir: r.Dir, give4: -1}
+	defer func() {
+		if err != nil && u != nil && p.pid == 0 {
+			p.discard()
+		}
+	}()
+	switch {
+	case u == nil:
+		return nil, &spawner.Error{Kind: spawner.Invalid, Message: "start needs a private directory that was made for it"}
+	case len(r.Argv) == 0 || len(fds) != 1:
+		return nil, &spawner.Error{Kind: spawner.Invalid, Message: "start needs argv and the descriptor of one executable"}
+	case r.State != "" && !stateName.MatchString(r.State):
+		return nil, &spawner.Error{Kind: spawner.Invalid, Message: fmt.Sprintf("%q cannot name a directory", r.State)}
+	case full:
+		return nil, s.tooMany()
+	}
+	if want, err := s.userOf(r.User); err != nil || want.UID != u.UID {
+		return nil, errors.Join(err, &spawner.Error{Kind: spawner.Invalid, Message: "the private directory is another user's"})
+	}
+	if most := s.policy.Load().Memory; most > 0 && (r.Memory == 0 || r.Memory > most) {
+		return nil, &spawner.Error{Kind: spawner.Refused, Message: fmt.Sprintf("a process has at most %d bytes of memory by the spawner's policy (limit memory); set process { memory }", most)}
+	}
+	exe, err := s.checker.Verify(fds[0], r.Digest)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Release()
+	if r.State != "" {
+		if err := s.ownDir(s.stateOf(r.State), u, 0o700); err != nil {
+			return nil, fmt.Errorf("state directory: %w", err)
+		}
+	}
+	setup := s.setup(r, p, fds[0])
+	a.Texts = append(a.Texts, p.bound(s.Spawner, r, setup)...)
+	for _, name := range r.Require {
+		for _, m := range a.Texts {
+			if word, _, _ := strings.Cut(m, ":"); word == name {
+				return nil, &spawner.Error{Kind: spawner.Lacking, Message: "required and not to be had here: " + m}
+			}
+		}
+	}
+
+	// Whatever is ours is closed on each way out but the last.
+	var ours, theirs []int
+	defer func() {
+		spawner.CloseAll(theirs)
+		if err != nil {
+			spawner.CloseAll(ours)
+			out = nil
+		}
+	}()
+	for range 2 { // stdout, stderr
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			return nil, os.NewSyscallError("pipe", err)
+		}
+		ours, theirs = append(ours, pipe[0]), append(theirs, pipe[1])
+	}
+	for _, kind := range []int{unix.SOCK_STREAM, unix.SOCK_SEQPACKET} { // lane, descriptors
+		x, y, err := spawner.Socketpair(kind)
+		if err != nil {
+			return nil, err
+		}
+		ours, theirs = append(ours, x), append(theirs, y)
+	}
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("open /dev/null", err)
+	}
+	theirs = append(theirs, null)
+	if err := s.launch(p, u, setup, fds[0], []int{null, theirs[0], theirs[1], theirs[2], theirs[3]}); err != nil {
+		return nil, err
+	}
+	if !exe.Unchanged() {
+		_ = p.signal(unix.SIGKILL)
+		_, _ = unix.Wait4(p.pid, nil, 0, nil)
+		p.pid = 0
+		return nil, &spawner.Error{Kind: spawner.Refused, Message: "the executable was changed while it was started: replace plugins with mv, not by writing into them"}
+	}
+	p.give4 = ours[3]
+	_ = unix.SetNonblock(p.give4, true) // a process that does not read must not hold us
+	s.mu.Lock()
+	s.last++
+	a.Process, a.Pid = s.last, int64(p.pid)
+	s.processes[s.last] = p
+	ending := s.ending
+	s.mu.Unlock()
+	if ending {
+		_ = p.signal(unix.SIGKILL)
+	}
+	s.waits.Go(func() { s.wait(a.Process, p) })
+	return ours[:3], nil
+}
+
+func (s *Spawner) stateOf(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return filepath.Join(s.state, "instances", name)
+}
+
+// setup says what the child puts on before its program begins.
+func (s *session) setup(r *spawner.Start, p *process, exe int) *child.Setup {
+	c := &child.Setup{Argv: r.Argv, Env: r.Env, Dir: "/", Keep: scriptFD, Umask: 0o077, Parent: int64(os.Getpid()),
+		Files: r.Files, FileSize: r.FileSize, Core: r.Core, Network: r.Network || r.Free,
+		Confined: !r.Free && child.LandlockABI() > 0, Filtered: !r.Free && child.Filters(),
+		Write: append([]string{r.Dir}, r.Write...), Read: r.Read}
+	if s.root {
+		c.Umask = 0o007 // the manager's group reaches the socket in its directory
+	}
+	if r.State != "" {
+		c.Write = append(c.Write, s.stateOf(r.State))
+	}
+	if script(exe) {
+		c.Keep++
+		// What an interpreter finds beside its script.
+		if path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", exe)); err == nil {
+			dir := filepath.Dir(path)
+			c.Read = append(c.Read, dir, filepath.Join(filepath.Dir(dir), "node_modules"), filepath.Join(filepath.Dir(dir), "lib"))
+		}
+	}
+	return c
+}
+
+// bound makes the group of a process and returns what of its limits, and of the
+// sandbox, cannot be kept here.
+func (p *process) bound(s *Spawner, r *spawner.Start, c *child.Setup) (missing []string) {
+	lack := func(name, format string, args ...any) {
+		missing = append(missing, name+": "+fmt.Sprintf(format, args...))
+	}
+	name := filepath.Base(p.dir)
+	g, none := s.groups.New(name, cgroup.Limits{Memory: r.Memory, CPU: r.CPU, Pids: r.Procs})
+	p.group = g
+	for _, controller := range none {
+		why := s.groups.Lacks(controller)
+		switch controller {
+		case cgroup.Memory:
+			c.Data, p.data = r.Memory, r.Memory
+			lack("memory", "no memory cgroup (%s); RLIMIT_DATA bounds the private memory of each of its processes instead", why)
+		case cgroup.Pids:
+			lack("processes", "no pids cgroup (%s); the limit is not kept", why)
+		case cgroup.CPU:
+			lack("cpu", "no cpu cgroup (%s); the limit is not kept", why)
+		}
+	}
+	if s.self < 0 {
+		lack("sandbox", "the daemon is embedded without an executable for children (Options.Self)")
+		return missing
+	}
+	if !c.Confined && !r.Free {
+		lack("landlock", "the kernel has no Landlock")
+	}
+	if !c.Filtered && !r.Free {
+		lack("seccomp", "the kernel has no seccomp for this machine")
+	}
+	if r.Free && slices.ContainsFunc(r.Require, func(n string) bool { return n == "landlock" || n == "seccomp" || n == "sandbox" }) {
+		for _, n := range []string{"landlock", "seccomp", "sandbox"} {
+			lack(n, "the plugin has the capability programs, which leaves it unconfined")
+		}
+	}
+	return missing
+}
+
+// launch forks the child, puts it into its group, gives it its setup, and
+// returns when its program runs.
+func (s *session) launch(p *process, u *User, setup *child.Setup, exe int, files []int) error {
+	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}}
+	if s.root {
+		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+	}
+	for _, fd := range files {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	if s.self < 0 {
+		return s.direct(p, setup, exe, attr)
+	}
+	attr.Files = append(attr.Files, uintptr(exe)) // child.ExeFD
+	return s.become(p, setup, attr)
+}
+
+// become forks a child with the descriptors up to child.ExeFD, and returns when
+// its program runs. No child is left after an error.
+func (s *Spawner) become(p *process, setup *child.Setup, attr *syscall.ProcAttr) error {
+	conn, theirs, err := half()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	attr.Files = append(attr.Files, uintptr(theirs)) // child.SetupFD
+	err = s.fork(p, fmt.Sprintf("/proc/self/fd/%d", s.self), []string{child.Name}, attr)
+	_ = unix.Close(theirs)
+	if err != nil {
+		return fmt.Errorf("start a child: %w", err)
+	}
+	if p.group != nil {
+		err = p.group.Add(p.pid)
+	}
+	if err == nil {
+		err = tell(conn, setup)
+	}
+	if err != nil {
+		// It has not been anybody's yet: no need to ask.
+		_ = p.signal(unix.SIGKILL)
+		_, _ = unix.Wait4(p.pid, nil, 0, nil)
+		p.pid = 0
+	}
+	return err
+}
+
+// tell gives a child its setup and waits until its program runs.
+func tell(conn *net.UnixConn, setup *child.Setup) error {
+	b, err := message.Encode(setup.Fields)
+	if err != nil {
+		return &spawner.Error{Kind: spawner.Invalid, Message: err.Error()}
+	}
+	_ = conn.SetDeadline(time.Now().Add(setupTime))
+	if _, err := conn.Write(b); err != nil {
+		return fmt.Errorf("give a child its setup: %w", err)
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf)
+	if n > 0 {
+		return &spawner.Error{Kind: spawner.Failed, Message: string(buf[:n])}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the child did not become %s within %s", setup.Argv[0], setupTime)
+	}
+	return nil // closed: its program runs, or it has ended, which wait tells
+}
+
+// direct executes the program without a child before it: what only that could
+// put on is missing, and was named.
+func (s *session) direct(p *process, setup *child.Setup, exe int, attr *syscall.ProcAttr) error {
+	attr.Env = setup.Env
+	path := fmt.Sprintf("/proc/self/fd/%d", scriptFD)
+	if setup.Keep > scriptFD { // it stays open
+		attr.Files = append(attr.Files, uintptr(exe))
+	} else {
+		fd, err := unix.FcntlInt(uintptr(exe), unix.F_DUPFD_CLOEXEC, high)
+		if err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+		defer func() { _ = unix.Close(fd) }()
+		path = fmt.Sprintf("/proc/self/fd/%d", fd)
+	}
+	if err := s.fork(p, path, setup.Argv, attr); err != nil {
+		return fmt.Errorf("execute %s: %w", setup.Argv[0], err)
+	}
+	_ = p.group.Add(p.pid) // it has begun already: as well as can be
+	if setup.Data > 0 {
+		// Private writable memory: what a garbage collector only reserves
+		// does not count.
+		limit := unix.Rlimit{Cur: uint64(setup.Data), Max: uint64(setup.Data)}
+		_ = unix.Prlimit(p.pid, unix.RLIMIT_DATA, &limit, nil)
+	}
+	return nil
+}
+
+// fork starts a process on the fork thread.
+func (s *Spawner) fork(p *process, path string, argv []string, attr *syscall.ProcAttr) (err error) {
+	done := make(chan struct{})
+	s.forks <- func() {
+		defer close(done)
+		for range busyRetries {
+			p.pid, err = syscall.ForkExec(path, argv, attr)
+			if !errors.Is(err, unix.ETXTBSY) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	<-done
+	if err != nil {
+		p.pid = 0
+	}
+	return err
+}
+
+// script reports whether an executable is for an interpreter.
+func script(fd int) bool {
+	var b [2]byte
+	n, err := unix.Pread(fd, b[:], 0)
+	return err == nil && n == 2 && b == [2]byte{'#', '!'}
+}
+
+// wait waits for the end of a process, ends what it left behind, and tells the
+// client how it ended.
+func (s *session) wait(number uint64, p *process) {
+	var info unix.Siginfo
+	for {
+		// The process is not reaped yet after this, so that its pid, which
+		// names the group, cannot be another's when the rest is ended.
+		err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	_ = p.signal(unix.SIGKILL)
+	e := spawner.Exit{Why: p.group.Why()} // before those that are ended here count
+	p.group.Kill()
+	var status unix.WaitStatus
+	var usage unix.Rusage
+	p.mu.Lock()
+	for {
+		_, err := unix.Wait4(p.pid, &status, 0, &usage)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	p.ended = true
+	p.mu.Unlock()
+	s.mu.Lock()
+	delete(s.processes, number)
+	_ = unix.Close(p.give4)
+	s.mu.Unlock()
+	p.discard()
+	e.Code, e.MaxRSS = int64(status.ExitStatus()), usage.Maxrss<<10
+	if status.Signaled() {
+		e.Code, e.Signal, e.Core = -1, int64(status.Signal()), status.CoreDump()
+	}
+	if e.Why == "" {
+		e.Why = p.why(status)
+	}
+	_ = s.send(&spawner.Reply{Process: number, Exit: e}) // a client that is gone has no need
+}
+
+// why says which limit ended a process, where its end tells.
+func (p *process) why(status unix.WaitStatus) string {
+	switch {
+	case status.Signaled() && status.Signal() == unix.SIGXFSZ:
+		return "it wrote more into a file than process { file_size } allows"
+	case status.Signaled() && status.Signal() == unix.SIGSYS:
+		return "it made a system call that the sandbox does not allow"
+	case p.data > 0 && !status.Signaled() && status.ExitStatus() == 2:
+		return fmt.Sprintf("it had at most %d MiB of memory (RLIMIT_DATA)", p.data>>20)
+	}
+	return ""
+}
+
+// discard removes what belongs to the process alone.
+func (p *process) discard() {
+	if p.group != nil {
+		p.group.Remove()
+	}
+	removeDir(p.dir)
+}
+
+// signal signals the whole group.
+func (p *process) signal(sig unix.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended || p.pid <= 0 {
+		return &spawner.Error{Kind: spawner.Missing, Message: "the process has ended"}
+	}
+	return os.NewSyscallError("kill", unix.Kill(-p.pid, sig))
+}
+
+// give passes a descriptor. The spawner's lock is held.
+func (p *process) give(name string, fd int) error {
+	err := unix.Sendmsg(p.give4, []byte(name), unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+	if errors.Is(err, unix.EAGAIN) {
+		return &spawner.Error{Kind: spawner.Failed, Message: "the process does not take its descriptors"}
+	}
+	return os.NewSyscallError("sendmsg", err)
+}
