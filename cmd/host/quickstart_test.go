@@ -71,7 +71,7 @@ func TestQuickstartPortTaken(t *testing.T) {
 	cmd := exec.Command(filepath.Join(bin(t), "host"), "run", "-c", s.config, "--state-dir", filepath.Join(s.dir, "other"))
 	cmd.Env = s.env()
 	out, err := cmd.CombinedOutput()
-	if err == nil || cmd.ProcessState.ExitCode() != exitRolledBack || !strings.Contains(string(out), "in use by host (pid ") || !strings.Contains(string(out), "host.hcl:") {
+	if err == nil || cmd.ProcessState.ExitCode() != exitRolledBack || !strings.Contains(string(out), "in use by host-spawner (pid ") || !strings.Contains(string(out), "host.hcl:") {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
