@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ var (
 	fail  = sdk.Action[word, word]("fail", "Fails as often as count says, then echoes.")
 	hang  = sdk.Action[word, word]("hang", "Answers when its context ends.")
 	crash = sdk.Action[word, word]("crash", "Kills the process as often as count says for all processes, then echoes.")
+	eat   = sdk.Action[word, word]("eat", "Takes memory until there is none.")
 	say   = sdk.Action[word, word]("say", "Emits said and returns what its promise gives.")
 )
 
@@ -70,7 +72,7 @@ func serveProbe() {
 	name, version, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
 	sdk.Serve(sdk.Plugin[probeConfig]{
 		Name: name, Version: version, Doc: "A plugin for tests.",
-		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, hang, crash, say},
+		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, hang, crash, eat, say},
 		Verify: func(ctx context.Context, c probeConfig, progress func(string, int)) error {
 			for start := time.Now(); time.Since(start) < c.Verify; {
 				progress("still looking", int(100*time.Since(start)/c.Verify))
@@ -117,6 +119,10 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 				select {}
 			}
 			return answer(w)
+		}),
+		eat.Handle(func(_ context.Context, w word) (word, error) {
+			for all := [][]byte{}; ; all = append(all, bytes.Repeat([]byte{1}, 1<<20)) {
+			}
 		}),
 		say.Handle(func(ctx context.Context, w word) (out word, err error) {
 			v, err := said.Emit(ctx, env, w).Wait(ctx)

@@ -1,0 +1,141 @@
+package host_test
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pluginhost/host/host/apply"
+	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/spawner/cgroup"
+)
+
+// The true reason of an end is in the promise and in the status.
+func TestReasonOfAnEnd(t *testing.T) {
+	tree := cgroup.Open(fmt.Sprintf("host-%d.test", os.Getpid()))
+	lacks := tree.Lacks(cgroup.Memory)
+	tree.Close()
+	if lacks != "" {
+		t.Logf("*** NO MEMORY CGROUP (%s): the limit is one of each process", lacks)
+	}
+	d := run(t, setup(t, `
+plugin "probe" "a" {}
+plugin "probe" "b" {
+  process {
+    memory  = "96MiB"
+    restart = { max = 0 }
+  }
+}
+plugin "probe" "c" {}
+route "eat" {
+  from = probe.a.said
+  to   = probe.b.eat
+  delivery { attempts = 1 }
+}
+route "echo" {
+  from = probe.c.said
+  to   = probe.a.echo
+}
+`, "probe-1.0.0"))
+	if b := d.instance("probe.b"); (b.Light == observe.Green) != (lacks == "") || lacks != "" && !strings.Contains(b.Reason, "RLIMIT_DATA") {
+		t.Errorf("a limit that this machine keeps or not (%s): %s, %s", lacks, b.Light, b.Reason)
+	}
+	want := "memory limit of 96 MiB"
+	if lacks != "" {
+		want = "96 MiB of memory (RLIMIT_DATA)"
+	}
+	r := d.emit("probe.a.said", `{"text":"x"}`)
+	if r.Err == nil || !strings.Contains(r.Err.Message, want) {
+		t.Errorf("the promise: %+v; want %q", r.Err, want)
+	}
+	until(t, "the instance is red", func() bool { return d.instance("probe.b").Light == observe.Red })
+	if b := d.instance("probe.b"); !strings.Contains(b.Reason, want) {
+		t.Errorf("the status: %q; want %q", b.Reason, want)
+	}
+	d.wants("probe.c.said", `{"text":"x"}`, "x") // the others go on
+}
+
+// What is required and not to be had is an error before anything is changed.
+func TestRequirements(t *testing.T) {
+	d := run(t, setup(t, `plugin "probe" "a" {}`, "probe-1.0.0", "exec"))
+	d.write("more.hcl", `
+plugin "exec" "e" {
+  command = ["/bin/true"]
+  process { require = ["landlock"] }
+}
+`)
+	r := d.must(apply.RolledBack)
+	var b strings.Builder
+	r.Diagnostics.WriteText(&b, false)
+	if !strings.Contains(b.String(), "more.hcl:2") || !strings.Contains(b.String(), "required and not to be had here: landlock") {
+		t.Errorf("the refusal:\n%s", b.String())
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	d.write("more.hcl", `
+plugin "probe" "u" {
+  process { user = "daemon" }
+}
+`)
+	r = d.must(apply.RolledBack)
+	b.Reset()
+	r.Diagnostics.WriteText(&b, false)
+	if !strings.Contains(b.String(), "more.hcl:2") || !strings.Contains(b.String(), `"user daemon"`) {
+		t.Errorf("the refusal:\n%s", b.String())
+	}
+}
+
+// A secret reaches a plugin over its control plane: it is not in the environment,
+// the arguments or any file.
+func TestSecretsLeaveNoTrace(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	t.Setenv("PROBE_SECRET", secret)
+	d := run(t, setup(t, `
+plugin "probe" "a" {}
+plugin "probe" "b" { prefix = env("PROBE_SECRET") }
+route "r" {
+  from = probe.a.said
+  to   = probe.b.echo
+}
+`, "probe-1.0.0"))
+	if r := d.emit("probe.a.said", `{"text":"x"}`); r.Err != nil || !strings.Contains(string(r.Value), secret) {
+		t.Fatalf("the plugin does not have it: %+v", r)
+	}
+	pid := d.instance("probe.b").Pid
+	for _, file := range []string{"environ", "cmdline"} {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if err != nil || len(b) == 0 || bytes.Contains(b, []byte(secret)) {
+			t.Errorf("%s of the plugin (%v): %q", file, err, b)
+		}
+	}
+	env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	private := ""
+	for _, e := range strings.Split(string(env), "\x00") {
+		if dir, ok := strings.CutPrefix(e, "TMPDIR="); ok {
+			private = dir
+		}
+	}
+	looked := 0
+	for _, dir := range []string{filepath.Join(d.dir, "state"), private} {
+		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				looked++
+				if b, _ := os.ReadFile(path); bytes.Contains(b, []byte(secret)) {
+					t.Errorf("%s holds the secret", path)
+				}
+			}
+			return nil
+		})
+	}
+	if looked == 0 || private == "" {
+		t.Errorf("%d files were looked at, the private directory is %q", looked, private)
+	}
+	if strings.Contains(d.log.String(), secret) {
+		t.Error("the log holds the secret")
+	}
+}
