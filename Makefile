@@ -23,7 +23,8 @@ help:
 	@echo 'make run           build, then the quickstart: a webhook, a program, a file and a clock'
 	@echo 'make test          all tests'
 	@echo 'make race          all tests with the race detector'
-	@echo 'make fault         the daemon killed at every step of a reload, FAULT_RUNS ($(FAULT_RUNS)) times, and KILLS ($(KILLS)) plugins'
+	@echo 'make fault         the daemon killed at every step of a reload, FAULT_RUNS ($(FAULT_RUNS)) times, and KILLS ($(KILLS)) plugins;'
+	@echo '                   a manager that was taken over for ten minutes, 100,000 swapped executables, 50 kills under load'
 	@echo 'make lint          go vet and golangci-lint'
 	@echo 'make fuzz          each fuzz target for FUZZTIME ($(FUZZTIME))'
 	@echo 'make bench         Go benchmarks'
@@ -58,6 +59,8 @@ test: node
 fault:
 	FAULT_RUNS=$(FAULT_RUNS) $(GO) test -timeout 60m -count 1 -v -run TestKilledAtEveryArrow ./host
 	$(GO) test -timeout 60m -count 1 -v -run TestKilledPlugins ./host -kills $(KILLS) -kill-seed $(KILL_SEED)
+	$(GO) test -timeout 60m -count 1 -v -run '^(TestCompromisedManager|TestSwappedExecutable)$$' ./host/spawner/server -attack 10m -swaps 100000
+	$(GO) test -timeout 60m -count 1 -v -run '^TestManagerIsKilled$$' ./cmd/host -kills 50 -rate 2000
 
 race: node
 	$(GO) test -race -timeout 20m ./...

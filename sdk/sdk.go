@@ -34,6 +34,10 @@ type Plugin[C any] struct {
 	Doc          string // one line
 	Events       Events
 	Actions      Actions
+	// Capabilities are what the plugin needs beyond its own files: "network" to
+	// make internet connections (listeners come without), "programs" to run
+	// programs that nobody knows before, which leaves it unconfined. Whoever
+	// installs the plugin reads them.
 	Capabilities []string
 	// Verify checks a configuration against the machine without side effects;
 	// optional. Listeners and files are nil in c. An *AttrError or several

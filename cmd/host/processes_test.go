@@ -195,8 +195,16 @@ func TestManagerAndPluginsHaveNoRights(t *testing.T) {
 		}
 		var names []string
 		for _, e := range strings.Split(strings.Trim(string(env), "\x00"), "\x00") {
-			n, _, _ := strings.Cut(e, "=")
+			n, v, _ := strings.Cut(e, "=")
 			names = append(names, n)
+			if n != "PLUGIN_UNIX_SOCKET_DIR" {
+				continue
+			}
+			// Its socket is in a directory that only it and the manager enter.
+			st, err := os.Stat(v)
+			if err != nil || st.Mode().Perm() != 0o710 || st.Sys().(*syscall.Stat_t).Uid != 65534 {
+				t.Errorf("the directory of %s: %v, %v", name, st, err)
+			}
 		}
 		slices.Sort(names)
 		golden := []string{"HOME", "HOST_PLUGIN", "LANG", "PATH", "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "TMPDIR", "TZ"}

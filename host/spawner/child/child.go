@@ -143,6 +143,10 @@ func become() error {
 	return fmt.Errorf("execute %s: %w", s.Argv[0], err)
 }
 
+// threadStack is what the stack of a thread may have, where data is bounded: in
+// bytes.
+const threadStack = 2 << 20
+
 func (s *Setup) limit() error {
 	for _, l := range []struct {
 		name string
@@ -155,6 +159,9 @@ func (s *Setup) limit() error {
 		{"fsize", unix.RLIMIT_FSIZE, s.FileSize, s.FileSize > 0},
 		{"data", unix.RLIMIT_DATA, s.Data, s.Data > 0},
 		{"core", unix.RLIMIT_CORE, s.Core, true},
+		// C libraries make the stack of a thread as large as this, and all of it
+		// counts as data.
+		{"stack", unix.RLIMIT_STACK, threadStack, s.Data > 0},
 	} {
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.what, &now); err != nil {
@@ -167,6 +174,10 @@ func (s *Setup) limit() error {
 			// This runtime has raised it to the most; programs that use
 			// select expect what is usual.
 			_ = unix.Prlimit(0, l.what, &unix.Rlimit{Cur: min(1024, now.Max), Max: now.Max}, nil)
+			continue
+		}
+		if l.what == unix.RLIMIT_STACK {
+			_ = unix.Prlimit(0, l.what, &unix.Rlimit{Cur: min(threadStack, now.Cur), Max: now.Max}, nil)
 			continue
 		}
 		to := min(uint64(l.to), now.Max) // lower only: raising needs rights

@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	swaps  = flag.Int("swaps", 60, "how often the executable is swapped")
+	swaps  = flag.Int("swaps", 2000, "how often the executable is swapped")
 	attack = flag.Duration("attack", 2*time.Second, "how long the compromised manager asks")
 )
 

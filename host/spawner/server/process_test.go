@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -165,57 +166,71 @@ func TestNobodyEscapes(t *testing.T) {
 }
 
 // What runs always has the digest that it was started under, whatever happens to
-// its path and content meanwhile.
+// its path and its content meanwhile.
 func TestSwappedExecutable(t *testing.T) {
 	b := newBench(t)
-	other := filepath.Join(b.dir, "other")
+	other := filepath.Join(b.plugins, "other")
 	otherDigest := copySelf(t, other, "other")
+	written := filepath.Join(b.plugins, "written")
+	copySelf(t, written, "")
 	good, err := os.ReadFile(b.exe)
 	if err != nil {
 		t.Fatal(err)
 	}
 	bad, _ := os.ReadFile(other)
 	stop := make(chan struct{})
-	swapping := make(chan int)
-	go func() {
-		n := 0
-		defer func() { swapping <- n }()
-		next := filepath.Join(b.plugins, ".next")
-		for ; ; n++ {
+	var swapping sync.WaitGroup
+	swapping.Go(func() { // paths change places
+		for range *swaps {
+			if err := unix.Renameat2(unix.AT_FDCWD, b.exe, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE); err != nil {
+				t.Error(err)
+				return
+			}
+			time.Sleep(200 * time.Microsecond)
+		}
+		close(stop)
+	})
+	swapping.Go(func() { // content changes in place, which nobody should do
+		for n := 0; ; n++ {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-time.After(time.Millisecond):
+				_ = os.WriteFile(written, [][]byte{bad, good}[n%2], 0o755) // busy while it runs
 			}
-			content := [][]byte{good, bad}[n%2]
-			if n%3 == 0 { // in place, which nobody should do
-				_ = os.WriteFile(b.exe, content, 0o755)
-				continue
-			}
-			_ = os.WriteFile(next, content, 0o755)
-			_ = os.Rename(next, b.exe)
 		}
-	}()
-	ran, refused := map[string]int{}, 0
-	for n := 0; n < *swaps; n++ {
+	})
+	ran, refused := 0, 0
+	for n := 0; ; n++ {
 		want := []string{b.digest, otherDigest}[n%2]
-		p, err := b.start(spawner.Start{Digest: want}, "digest")
+		path := []string{b.exe, written}[n/2%2]
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := b.startFile(f, spawner.Start{Digest: want}, "digest")
+		_ = f.Close()
 		var e *spawner.Error
 		if err != nil {
 			if !errors.As(err, &e) || e.Kind != spawner.Refused && !strings.Contains(e.Message, "text file busy") {
 				t.Fatal(err)
 			}
 			refused++
-			continue
+		} else {
+			if said, x := b.finish(p); len(said) != 1 || said[0] != "digest "+want {
+				t.Fatalf("asked for %.12s, and %q runs (%+v)", want, said, x)
+			}
+			ran++
 		}
-		said, x := b.finish(p)
-		// The program reads its own file, which may be written by then: so only
-		// what could be hashed and is another's tells.
-		if len(said) == 1 && said[0] != "digest "+want && (said[0] == "digest "+b.digest || said[0] == "digest "+otherDigest) {
-			t.Fatalf("asked for %.12s, and %s runs (%+v)", want, said[0], x)
+		select {
+		case <-stop:
+			swapping.Wait()
+			t.Logf("%d swaps, %d ran, %d refused", *swaps, ran, refused)
+			if ran == 0 || refused == 0 {
+				t.Error("one of the two never happened")
+			}
+			return
+		default:
 		}
-		ran[want]++
 	}
-	close(stop)
-	t.Logf("%d swaps, %d starts: %d ran, %d refused", <-swapping, *swaps, ran[b.digest]+ran[otherDigest], refused)
 }
