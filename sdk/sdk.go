@@ -29,11 +29,11 @@ import (
 // A default is text for strings, durations, bytes and their like, and JSON for
 // everything else. A field with the tag host:"-" is the plugin's own.
 type Plugin[C any] struct {
-	Name         string // ^[a-z][a-z0-9_]*$
-	Version      string // semantic version without v
-	Doc          string // one line
-	Events       Events
-	Actions      Actions
+	Name    string // ^[a-z][a-z0-9_]*$
+	Version string // semantic version without v
+	Doc     string // one line
+	Events  Events
+	Actions Actions
 	// Capabilities are what the plugin needs beyond its own files: "network" to
 	// make internet connections (listeners come without), "programs" to run
 	// programs that nobody knows before, which leaves it unconfined. Whoever
