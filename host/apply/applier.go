@@ -3,7 +3,6 @@ package apply
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -126,18 +125,10 @@ func (a *Applier) from(req Request) (*generation.Record, error) {
 	if !req.Return {
 		return nil, nil
 	}
-	to, now := req.To, a.Generation()
-	if to == 0 {
-		for _, r := range a.o.Store.List() {
-			if r.Generation < now {
-				to = r.Generation
-			}
-		}
-		if to == 0 {
-			return nil, fmt.Errorf("there is no generation before %d; host generations lists those that are kept", now)
-		}
+	r, err := a.o.Store.Get(req.To)
+	if req.To == 0 {
+		r, err = a.o.Store.Before(a.Generation())
 	}
-	r, err := a.o.Store.Get(to)
 	return &r, err
 }
 

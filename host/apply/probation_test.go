@@ -73,14 +73,14 @@ func TestBoot(t *testing.T) {
 	outcome(t, r, err, apply.Committed)
 	m.check("after the return", value("1"))
 	crash()
-	a, _, crash = m.boot(t, 0, value("1"), 3, "files on disk are still those that were left")
+	_, _, crash = m.boot(t, 0, value("1"), 3, "files on disk are still those that were left")
 	crash()
 	// Files that were edited do, and it is said.
 	m.write(value("3"))
-	a, _, crash = m.boot(t, 0, value("3"), 4, "differ from generation 3")
+	_, _, crash = m.boot(t, 0, value("3"), 4, "differ from generation 3")
 	crash()
 	// One generation, because somebody wants it.
-	a, store, crash := m.boot(t, 2, value("2"), 5, "as asked for")
+	_, store, crash := m.boot(t, 2, value("2"), 5, "as asked for")
 	if r, _ := store.Last(); r.From != 2 {
 		t.Errorf("the record says %+v", r)
 	}

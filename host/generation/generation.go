@@ -204,6 +204,18 @@ func (s *Store) Get(n uint64) (Record, error) {
 	return Record{}, fmt.Errorf("generation %d: %w", n, ErrUnknown)
 }
 
+// Before returns the generation before one.
+func (s *Store) Before(n uint64) (Record, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.records) - 1; i >= 0; i-- {
+		if s.records[i].Generation < n {
+			return s.records[i], nil
+		}
+	}
+	return Record{}, fmt.Errorf("there is no generation before %d; host generations lists those that are kept", n)
+}
+
 // ConfigDir is where the configuration files of a generation are.
 func (s *Store) ConfigDir(n uint64) string { return filepath.Join(s.path(n), "config") }
 
