@@ -327,6 +327,49 @@ plugin "probe" "comes" {
 	}
 }
 
+// Killed while a generation waits for its confirmation, the daemon comes up
+// with it and goes on waiting, and returns when nobody confirms.
+func TestKilledOnProbation(t *testing.T) {
+	conf := func(prefix string) string {
+		return fmt.Sprintf("plugin \"probe\" \"a\" { prefix = %q }\nroute \"r\" {\n  from = probe.a.said\n  to = probe.a.echo\n}\n", prefix)
+	}
+	dir := setup(t, conf("one"), "probe-1.0.0")
+	p := spawn(t, dir, "")
+	if p.Client == nil {
+		t.Fatal(p.log)
+	}
+	write(t, filepath.Join(dir, "host.hcl"), conf("two"))
+	r, err := p.Reload(t.Context(), apply.Request{Confirm: 20 * time.Second}, nil)
+	if err != nil || r.Outcome != apply.Committed || r.Confirm == nil {
+		t.Fatalf("%+v %v", r, err)
+	}
+	_ = p.cmd.Process.Kill()
+	p.wait(t)
+	nothingRuns(t, "killed on probation", dir)
+
+	// Another daemon has no business here meanwhile; the files are of no matter.
+	write(t, filepath.Join(dir, "host.hcl"), conf("three"))
+	p = spawn(t, dir, "")
+	if p.Client == nil {
+		t.Fatal(p.log)
+	}
+	if other := spawn(t, dir, ""); other.Client != nil || !strings.Contains(other.log.String(), fmt.Sprintf("pid %d", p.cmd.Process.Pid)) {
+		t.Errorf("two daemons on one state directory: %s", other.log)
+	}
+	serves(t, "on probation", p, world{addresses: []string{"probe.a"}, emit: "two"})
+	s, err := p.Status(t.Context())
+	if err != nil || s.Generation != 2 || s.Confirm == nil || s.Confirm.Back != 1 {
+		t.Errorf("the status: %+v, %v", s, err)
+	}
+	until(t, "it returns by itself", func() bool {
+		s, err := p.Status(t.Context())
+		return err == nil && s.Generation == 3 && s.Confirm == nil
+	})
+	serves(t, "after the return", p, world{addresses: []string{"probe.a"}, emit: "one"})
+	_ = p.stdin.Close()
+	p.wait(t)
+}
+
 // last reads the record of a daemon that has ended.
 func last(t *testing.T, dir string) generation.Record {
 	t.Helper()
