@@ -92,13 +92,15 @@ func New(o Options) *Applier {
 // drains. progress, which may be nil, is called by one goroutine at a time.
 // When ctx ends before the commit all is undone.
 func (a *Applier) Reload(ctx context.Context, req Request, progress func(Progress)) (Result, error) {
-	r, drained, err := a.turn(ctx, func(ctx context.Context) (Result, *drained) {
+	try := func(ctx context.Context, progress func(Progress)) (Result, *drained) {
 		from, err := a.from(req)
 		if err != nil {
 			return Result{Outcome: RolledBack, Generation: a.Generation(), Message: err.Error()}, nil
 		}
 		return a.transact(ctx, req, from, progress)
-	})
+	}
+	r, drained, err := a.turn(ctx, func(ctx context.Context) { try(ctx, nil) },
+		func(ctx context.Context) (Result, *drained) { return try(ctx, progress) })
 	if err == nil && req.Wait && drained != nil {
 		select {
 		case <-drained.done:
@@ -110,10 +112,14 @@ func (a *Applier) Reload(ctx context.Context, req Request, progress func(Progres
 	return r, err
 }
 
-// turn runs f when it is its turn.
-func (a *Applier) turn(ctx context.Context, f func(context.Context) (Result, *drained)) (r Result, d *drained, err error) {
+// turn runs f when it is its turn; again stands for it when it lost that to one
+// whose caller has gone.
+func (a *Applier) turn(ctx context.Context, again func(context.Context), f func(context.Context) (Result, *drained)) (r Result, d *drained, err error) {
 	start := time.Now()
-	err = a.queue.Take(ctx, func(ctx context.Context) { r, d = f(ctx) })
+	err = a.queue.Take(ctx, again, func(ctx context.Context) bool {
+		r, d = f(ctx)
+		return ctx.Err() == nil || r.Outcome == Committed
+	})
 	if err != nil && !errors.Is(err, turn.ErrClosed) {
 		return a.undone(err, start), nil, nil
 	}

@@ -201,6 +201,45 @@ func TestNewestIsNeverLost(t *testing.T) {
 	a.Shutdown(t.Context(), me)
 }
 
+// A reload that lost its turn to one whose caller went away is done all the
+// same: what was asked for is not lost.
+func TestOvertakenByOneThatGaveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t)
+		m.write(value("1"))
+		a, _, crash := m.boot(t, 0, value("1"), 1, "")
+		m.write(value("2"))
+		slow := func(what string) {
+			if what == "verify p.x" {
+				time.Sleep(10 * time.Second)
+			}
+		}
+		m.mu.Lock()
+		m.fault = slow
+		m.mu.Unlock()
+		first := make(chan apply.Result, 1)
+		go func() {
+			r, _ := a.Reload(t.Context(), apply.Request{Who: me}, nil)
+			first <- r
+		}()
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		defer cancel()
+		second, err := a.Reload(ctx, apply.Request{Who: me}, nil) // its caller goes in the middle
+		outcome(t, second, err, apply.RolledBack)
+		if r := <-first; r.Outcome != apply.Superseded {
+			t.Errorf("the first: %s", r.Outcome)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		m.check("after all", value("2"))
+		if g := a.Generation(); g != 2 {
+			t.Errorf("generation %d", g)
+		}
+		crash()
+	})
+}
+
 // Every phase has a deadline of its own, and what hangs in one does not hold
 // the next reload.
 func TestDeadlines(t *testing.T) {

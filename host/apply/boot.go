@@ -12,8 +12,8 @@ import (
 // executables, its number goes on and nothing is recorded. The diagnostics tell
 // what was decided.
 func (a *Applier) Boot(ctx context.Context, who generation.Who, pick uint64) (Result, error) {
-	r, _, err := a.turn(ctx, func(ctx context.Context) (Result, *drained) {
-		start, err := a.o.Store.Start(pick, a.onDisk)
+	r, _, err := a.turn(ctx, nil, func(ctx context.Context) (Result, *drained) {
+		start, err := a.o.Store.Start(pick, a.o.Disk)
 		if err != nil {
 			return Result{Outcome: RolledBack, Generation: a.Generation(), Message: err.Error()}, nil
 		}
@@ -27,14 +27,6 @@ func (a *Applier) Boot(ctx context.Context, who generation.Who, pick uint64) (Re
 		return r, d
 	})
 	return r, err
-}
-
-// onDisk is the fingerprint of what is on disk.
-func (a *Applier) onDisk() string {
-	if a.o.Disk == nil {
-		return ""
-	}
-	return a.o.Disk()
 }
 
 // resumes reports whether a first generation is the last one of the store, and

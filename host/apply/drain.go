@@ -155,9 +155,6 @@ func (a *Applier) serves(address string) bool {
 
 // retain says which executables are in use.
 func (a *Applier) retain() {
-	if a.o.Retain == nil {
-		return
-	}
 	a.mu.Lock()
 	digests := make(map[string]bool, len(a.digests))
 	for d := range a.digests {

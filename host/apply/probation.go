@@ -13,7 +13,8 @@ import (
 const retryReturn = 15 * time.Second
 
 // Run returns to the generation before when nobody confirms the one that
-// serves in time, and releases plans that have expired, until ctx ends.
+// serves in time, releases plans that have expired, and repeats a reload that
+// lost its turn to one whose caller has gone, until ctx ends.
 func (a *Applier) Run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -44,6 +45,8 @@ func (a *Applier) Run(ctx context.Context) error {
 		select {
 		case <-timer.C:
 		case <-a.changed:
+		case <-a.queue.Owed():
+			a.queue.Again(ctx)
 		case <-ctx.Done():
 			return nil
 		}

@@ -169,7 +169,7 @@ func (t *transaction) record(req Request, from *generation.Record) generation.Re
 	}
 	if from != nil {
 		r.From = from.Generation
-		r.Disk = a.onDisk()
+		r.Disk = a.o.Disk()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

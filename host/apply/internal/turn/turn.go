@@ -17,39 +17,78 @@ var (
 
 // Queue is the order of those who want to run.
 type Queue struct {
-	slot chan struct{} // held by whoever runs
+	slot  chan struct{} // held by whoever runs
+	again chan struct{} // has a value when owed is to be called
 
 	mu      sync.Mutex
 	running *turn
 	waiting *turn
+	owed    func(context.Context) // for what lost its turn to one that has not ended
 	closed  bool
 }
 
-type turn struct{ cancel context.CancelCauseFunc }
+type turn struct {
+	cancel context.CancelCauseFunc
+	again  func(context.Context)
+}
 
 // NewQueue returns a queue in which nobody is.
-func NewQueue() *Queue { return &Queue{slot: make(chan struct{}, 1)} }
+func NewQueue() *Queue { return &Queue{slot: make(chan struct{}, 1), again: make(chan struct{}, 1)} }
 
 // Take runs f when it is its turn, which ends with ctx. Whoever runs or waits
 // has its ctx ended with ErrSuperseded, and f follows when it has returned. An
 // error, which is the cause, means that f was not called.
-func (q *Queue) Take(ctx context.Context, f func(context.Context)) error {
+//
+// f reports whether it did what it was to do. Where it did not because its
+// caller has gone, the one whose place it took is owed its turn: again, which
+// does the same and may be called much later, is what Again calls.
+func (q *Queue) Take(ctx context.Context, again func(context.Context), f func(context.Context) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	me := &turn{cancel}
+	me := &turn{cancel, again}
 	q.mu.Lock()
 	if q.closed {
 		q.mu.Unlock()
 		return ErrClosed
 	}
-	for _, t := range []*turn{q.waiting, q.running} {
+	for _, t := range []*turn{q.running, q.waiting} { // of two, the newer is owed
 		if t != nil {
 			t.cancel(ErrSuperseded)
+			if t.again != nil {
+				q.owed = t.again
+			}
 		}
 	}
 	q.waiting = me
 	q.mu.Unlock()
-	return q.run(ctx, me, f)
+	did := false
+	err := q.run(ctx, me, func(ctx context.Context) { did = f(ctx) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch cause := context.Cause(ctx); {
+	case did:
+		q.owed = nil
+	case q.owed != nil && cause != nil && !errors.Is(cause, ErrSuperseded) && !errors.Is(cause, ErrClosed):
+		select {
+		case q.again <- struct{}{}:
+		default: // it has one
+		}
+	}
+	return err
+}
+
+// Owed has a value when somebody is owed a turn; call Again then.
+func (q *Queue) Owed() <-chan struct{} { return q.again }
+
+// Again gives those who are owed a turn theirs.
+func (q *Queue) Again(ctx context.Context) {
+	q.mu.Lock()
+	f := q.owed
+	q.owed = nil
+	q.mu.Unlock()
+	if f != nil {
+		_ = q.Take(ctx, f, func(ctx context.Context) bool { f(ctx); return ctx.Err() == nil })
+	}
 }
 
 // Follow runs f when nobody else does. It takes nobody's place, and a Take
@@ -57,7 +96,7 @@ func (q *Queue) Take(ctx context.Context, f func(context.Context)) error {
 func (q *Queue) Follow(ctx context.Context, f func(context.Context)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	return q.run(ctx, &turn{cancel}, f)
+	return q.run(ctx, &turn{cancel: cancel}, f)
 }
 
 func (q *Queue) run(ctx context.Context, me *turn, f func(context.Context)) error {
