@@ -59,10 +59,10 @@ func (m *machine) boot(t *testing.T, pick uint64, wants plain, generation uint64
 func TestBoot(t *testing.T) {
 	m := newMachine(t)
 	m.write(value("1"))
-	a, _, crash := m.boot(t, 0, value("1"), 1, "")
+	_, _, crash := m.boot(t, 0, value("1"), 1, "")
 	crash()
 	// The same files are the same generation.
-	a, _, crash = m.boot(t, 0, value("1"), 1, "")
+	a, _, crash := m.boot(t, 0, value("1"), 1, "")
 	m.write(value("2"))
 	r, err := a.Reload(t.Context(), apply.Request{Who: me, Wait: true}, nil)
 	outcome(t, r, err, apply.Committed)

@@ -79,7 +79,8 @@ func TestStore(t *testing.T) {
 	if _, err := s.Get(3); !errors.Is(err, generation.ErrUnknown) {
 		t.Errorf("generation 3: %v", err)
 	}
-	if src("one").Fingerprint() == src("two").Fingerprint() || src("one").Fingerprint() != src("one").Fingerprint() {
+	one, same, two := src("one"), src("one"), src("two")
+	if one.Fingerprint() == two.Fingerprint() || one.Fingerprint() != same.Fingerprint() {
 		t.Error("fingerprints do not tell sources apart")
 	}
 }
