@@ -159,6 +159,15 @@ func try(t *testing.T, dir string) (*daemon, error) {
 			t.Fatal(err)
 		}
 		d.Client = c
+		t.Cleanup(func() { // every test balances its books
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if s, err := c.Status(ctx); err == nil { // else the test has stopped it
+				if err := balance(s); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 		return d, nil
 	case err := <-ended:
 		cancel()

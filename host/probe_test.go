@@ -65,6 +65,7 @@ var (
 	hang  = sdk.Action[word, word]("hang", "Answers when its context ends.")
 	crash = sdk.Action[word, word]("crash", "Kills the process as often as count says for all processes, then echoes.")
 	eat   = sdk.Action[word, word]("eat", "Takes memory until there is none.")
+	slow  = sdk.Action[word, word]("slow", "Echoes after count milliseconds, whatever becomes of its context.")
 	say   = sdk.Action[word, word]("say", "Emits said and returns what its promise gives.")
 )
 
@@ -72,7 +73,7 @@ func serveProbe() {
 	name, version, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
 	sdk.Serve(sdk.Plugin[probeConfig]{
 		Name: name, Version: version, Doc: "A plugin for tests.",
-		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, hang, crash, eat, say},
+		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, hang, crash, eat, say, slow},
 		Verify: func(ctx context.Context, c probeConfig, progress func(string, int)) error {
 			for start := time.Now(); time.Since(start) < c.Verify; {
 				progress("still looking", int(100*time.Since(start)/c.Verify))
@@ -123,6 +124,10 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 		eat.Handle(func(_ context.Context, w word) (word, error) {
 			for all := [][]byte{}; ; all = append(all, bytes.Repeat([]byte{1}, 1<<20)) {
 			}
+		}),
+		slow.Handle(func(_ context.Context, w word) (word, error) {
+			time.Sleep(time.Duration(w.Count) * time.Millisecond)
+			return answer(w)
 		}),
 		say.Handle(func(ctx context.Context, w word) (out word, err error) {
 			v, err := said.Emit(ctx, env, w).Wait(ctx)

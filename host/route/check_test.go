@@ -14,12 +14,19 @@ func (r *Router) check() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	balance := func(what string, c observe.Counts) {
+	balance := func(what string, c observe.Counts, reasons []observe.Reason) {
+		told := uint64(0)
+		for _, x := range reasons {
+			told += x.Count
+		}
+		if told != c.Rejected+c.Dead+c.Dropped {
+			fault("%s: %d ended without success, %d have a reason", what, c.Rejected+c.Dead+c.Dropped, told)
+		}
 		if c.Accepted != c.Resolved+c.Rejected+c.Pending+c.Dead+c.Dropped {
 			fault("%s: the ledger does not balance: %+v", what, c)
 		}
 	}
-	balance("events", r.events.Book.Counts)
+	balance("events", r.events.Book.Counts, r.events.Book.Reasons())
 	if r.dirty.Len() > 0 || len(r.later) > 0 {
 		fault("%d targets and %d calls were left undone", r.dirty.Len(), len(r.later))
 	}
@@ -37,7 +44,7 @@ func (r *Router) check() error {
 			fault("%s: its inbox is stopped", t.Address)
 		}
 		for _, rt := range t.Routes {
-			balance(rt.Name, rt.Book.Counts)
+			balance(rt.Name, rt.Book.Counts, rt.Book.Reasons())
 			waiting := 0
 			for n := rt.Waiting.Head(); n != nil; n = n.Next() {
 				waiting++
