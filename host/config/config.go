@@ -129,12 +129,11 @@ type Diagnostic = diagnostic.Diagnostic
 // Diagnostics are all that is said of a configuration.
 type Diagnostics = diagnostic.Diagnostics
 
-// Test is a test block, which host/trial runs, and Reply what an action answers
-// in it.
-type (
-	Test  = scenario.Test
-	Reply = scenario.Reply
-)
+// Test is a test block; host/trial runs it.
+type Test = scenario.Test
+
+// Reply is what an action answers in a test.
+type Reply = scenario.Reply
 
 // Expr is a compiled expression over an event.
 type Expr = expression.Expr
