@@ -73,8 +73,11 @@ func play(ctx context.Context, c *config.Config, t *config.Test) (*outcome, erro
 	recorder := observe.NewRecorder(steps)
 	router := route.New(route.Options{Node: c.Host.Node, Recorder: recorder})
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- router.Run(running) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = router.Run(running) // it returns nil
+	}()
 	defer func() {
 		stop()
 		<-ended

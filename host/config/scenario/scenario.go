@@ -78,12 +78,11 @@ func Read(block *hclsyntax.Block, ctx *hcl.EvalContext, names Names, diags *diag
 }
 
 func (r *reader) given(in *syntax.Reader, block *hclsyntax.Block) bool {
-	ok := true
-	if e := in.Expr("event"); e == nil {
+	ok := false
+	if e := in.Expr("event"); e != nil {
+		r.test.Instance, r.test.Event, ok = r.names.Event(e)
+	} else {
 		r.diags.Problem("A required attribute is missing", "given needs event = plugin.name.event.", block.DefRange().Ptr())
-		ok = false
-	} else if r.test.Instance, r.test.Event, ok = r.names.Event(e); !ok {
-		ok = false
 	}
 	in.Text("subject", &r.test.Subject)
 	r.test.Data = json.RawMessage("{}")
