@@ -110,12 +110,24 @@ func (d *daemon) alive(ctx context.Context) error {
 
 // load reads the configuration on disk, or that of a generation, against the
 // plugins there are now.
-func load(ctx context.Context, o Options, started config.Host, c *catalog.Catalog, store *generation.Store, of *generation.Record) (apply.Loaded, config.Diagnostics) {
-	var loaded apply.Loaded
+func load(ctx context.Context, o Options, started config.Host, c *catalog.Catalog, store *generation.Store, of *generation.Record, cache *config.Cache) (apply.Loaded, config.Diagnostics) {
 	source := o.Source
 	if of != nil {
 		source = recorded(source, store, of)
 	}
+	mine, back := cache.Borrow()
+	defer back()
+	source.Cache = mine
+	loaded, diags := read(ctx, source, started, c, of)
+	if mine != nil && len(diags) > 0 && ctx.Err() == nil {
+		source.Cache = nil
+		return read(ctx, source, started, c, of)
+	}
+	return loaded, diags
+}
+
+func read(ctx context.Context, source config.Source, started config.Host, c *catalog.Catalog, of *generation.Record) (apply.Loaded, config.Diagnostics) {
+	var loaded apply.Loaded
 	files, diags := config.Open(source)
 	if files == nil {
 		return loaded, diags

@@ -109,9 +109,10 @@ func Run(ctx context.Context, o Options) error {
 	defer running.stop()
 
 	// Configurations become generations.
+	cache := &config.Cache{}
 	applier := apply.New(apply.Options{
 		Load: func(ctx context.Context, of *generation.Record) (apply.Loaded, config.Diagnostics) {
-			return load(ctx, o, settings, g.catalog, store, of)
+			return load(ctx, o, settings, g.catalog, store, of, cache)
 		},
 		Disk:      func() string { return onDisk(o.Source) },
 		Instances: apply.Plugins(instances), Leases: resource.NewTable(g.spawner), Router: router,

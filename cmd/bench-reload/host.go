@@ -147,7 +147,7 @@ func (s *hostServer) kill(ctx context.Context) error {
 }
 
 func (s *hostServer) many(ctx context.Context, size int) error {
-	p, err := freePorts(size)
+	p, err := blockOfPorts(size)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func (s *hostServer) one(ctx context.Context, n int) (sizeTimes, error) {
 		switch {
 		case begin.IsZero():
 			begin = p.Time
-		case p.Phase != apply.Load && loaded.IsZero():
+		case p.Phase == apply.Load && p.Done:
 			loaded = p.Time
 		}
 	})

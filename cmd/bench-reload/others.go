@@ -124,7 +124,7 @@ func killOne(parent int, name string) error {
 }
 
 func (s *nginx) many(ctx context.Context, size int) error {
-	p, err := freePorts(size)
+	p, err := blockOfPorts(size)
 	if err != nil {
 		return err
 	}

@@ -143,6 +143,7 @@ func (a *app) state() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	s.HostOnly = true
 	if files, _ := config.Open(s); files != nil {
 		return files.Host().StateDir, nil
 	}

@@ -73,6 +73,7 @@ func (a *Applier) transact(ctx context.Context, req Request, from *generation.Re
 	if t.diags.HasErrors() {
 		return end(Invalid, "the configuration has errors"), nil
 	}
+	t.tell(Progress{Phase: Load, Message: fmt.Sprintf("%d instances", len(t.want.Config.Instances)), Done: true})
 	first := t.make()
 	t.trail.Summary(t.plan.Summary())
 	if req.Plan != nil {

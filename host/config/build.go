@@ -28,6 +28,7 @@ type builder struct {
 	values  map[string]map[string]cty.Value // plugin → name → what others may read of it
 	names   map[string]map[string]cty.Value // plugin → name of all, with values that are not known
 	config  *Config
+	kept    map[*hclsyntax.Block]*made // for the next Build
 }
 
 // group is what one plugin block makes: one instance, or one for each key.
@@ -41,6 +42,7 @@ type group struct {
 	keyed     bool     // for_each
 	refs      []string // addresses of the groups that its expressions refer to
 	stray     bool     // they also refer to one that does not exist
+	kept      *made    // what it made last, where that is still so
 }
 
 func (g *group) address() string { return g.plugin + "." + g.name }
@@ -48,7 +50,7 @@ func (g *group) address() string { return g.plugin + "." + g.name }
 // Build evaluates and checks everything else. Config is nil when there are
 // errors. The diagnostics include those of Open.
 func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
-	b := &builder{Files: f, plugins: plugins, groups: map[string]*group{}, values: map[string]map[string]cty.Value{}, names: map[string]map[string]cty.Value{},
+	b := &builder{Files: f, plugins: plugins, groups: map[string]*group{}, kept: map[*hclsyntax.Block]*made{}, values: map[string]map[string]cty.Value{}, names: map[string]map[string]cty.Value{},
 		config: &Config{Dir: f.dir, Host: f.host}}
 	b.ctx = f.context(b.evalLocals())
 	b.collect()
@@ -162,6 +164,9 @@ func (b *builder) collect() {
 		b.names[g.plugin][g.name] = cty.DynamicVal
 	}
 	for _, g := range b.groups {
+		if g.kept = b.recall(g); g.kept != nil {
+			continue // it refers to nothing
+		}
 		g.refs, g.stray = b.groupRefs(g)
 	}
 }

@@ -151,6 +151,8 @@ type Source struct {
 	PluginDir string            // overrides host.plugin_dir; relative to the working directory
 	StateDir  string            // overrides host.state_dir
 	Offline   bool              // a plugin that is not known is a warning: there may be no executables here
+	Cache     *Cache            // what was read before, or nil
+	HostOnly  bool              // only what the host block needs is of interest: no Build follows
 }
 
 // Text is a file that a configuration was read from.

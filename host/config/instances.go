@@ -36,6 +36,14 @@ func (b *builder) evalGroups() {
 	total := 0
 	for _, n := range order {
 		g := b.groups[n]
+		if g.kept != nil {
+			b.kept[g.block] = g.kept
+			g.instances = []*Instance{g.kept.instance}
+			total++
+			b.show(g, map[string]cty.Value{"": g.kept.shown})
+			continue
+		}
+		said := b.diags.Len()
 		ctx := b.refContext(g)
 		keys, values, ok := b.forEach(g, ctx)
 		if !ok {
@@ -61,8 +69,12 @@ func (b *builder) evalGroups() {
 			shown[key] = b.readable(g, in, read)
 		}
 		b.show(g, shown)
+		b.remember(g, said, shown[""])
 	}
 	b.diags.Address = ""
+	if c := b.src.Cache; c != nil {
+		c.blocks = b.kept
+	}
 }
 
 // forEach returns the keys of a group, sorted; one empty key without for_each.

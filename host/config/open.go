@@ -50,7 +50,7 @@ func Open(src Source) (*Files, Diagnostics) {
 	env := environ(src.Env)
 	f := &Files{src: src, dir: dir, diags: diags, given: map[string]Given{},
 		functions: function.All(function.Outside{Dir: dir, Env: env, OnValue: diags.Secret})}
-	f.files = syntax.ReadDir(src.Dir, ".hcl", diags)
+	f.files = syntax.ReadDir(src.Dir, ".hcl", src.parsed(), diags)
 	if len(f.files) == 0 {
 		if !diags.Sorted().HasErrors() {
 			diags.Problem("There is no configuration", fmt.Sprintf("%s holds no file whose name ends in .hcl; -c names the directory that does.", src.Dir), nil)

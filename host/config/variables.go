@@ -60,7 +60,7 @@ func (f *Files) givenValues(env map[string]string, names map[string]bool) map[st
 			values[name] = given{text: v, from: "the environment variable " + k}
 		}
 	}
-	files := syntax.ReadDir(f.src.Dir, ".auto.hclvars", f.diags)
+	files := syntax.ReadDir(f.src.Dir, ".auto.hclvars", nil, f.diags)
 	inDir := len(files)
 	for _, path := range f.src.VarFiles {
 		if file := syntax.ReadFile(path, f.diags); file != nil {

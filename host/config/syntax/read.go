@@ -35,8 +35,8 @@ type File struct {
 	Body *hclsyntax.Body // nil when it could not be parsed
 }
 
-// ReadDir reads and parses the files with a suffix.
-func ReadDir(dir, suffix string, diags *diagnostic.List) []*File {
+// ReadDir reads and parses the files with a suffix. cache may be nil.
+func ReadDir(dir, suffix string, cache *Cache, diags *diagnostic.List) []*File {
 	names, err := listDir(dir, suffix)
 	if err != nil {
 		diags.Problem("The configuration cannot be read", err.Error(), nil)
@@ -57,7 +57,7 @@ func ReadDir(dir, suffix string, diags *diagnostic.List) []*File {
 			diags.Problem("The configuration is too large", fmt.Sprintf("%s holds over %d MiB of configuration.", dir, maxTotal>>20), nil)
 			return files
 		}
-		f.Parse(diags)
+		f.parseWith(cache, diags)
 		files = append(files, f)
 	}
 	return files
