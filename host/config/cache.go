@@ -74,21 +74,25 @@ func (b *builder) recall(g *group) *made {
 // remember keeps what the block of a group made, where that can be.
 func (b *builder) remember(g *group, said int, shown cty.Value) {
 	if b.src.Cache == nil || g.manifest == nil || g.keyed || len(g.instances) != 1 || b.diags.Len() != said ||
-		volatile(g.manifest.Config) || !constant(g.block.Body) {
+		volatile(g.manifest.Config, g.block.Body.Attributes) || !constant(g.block.Body) {
 		return
 	}
 	b.kept[g.block] = &made{manifest: g.manifest, digest: g.digest, dir: b.dir, instance: g.instances[0], shown: shown}
 }
 
 // volatile reports whether a value of the fields depends on more than its text.
-func volatile(fields []schema.Field) bool {
+// Of fields with attributes only those count that are set, or have a default.
+func volatile(fields []schema.Field, attributes hclsyntax.Attributes) bool {
 	for i := range fields {
+		if attributes != nil && attributes[fields[i].Name] == nil && len(fields[i].Default) == 0 {
+			continue
+		}
 		for t := &fields[i].Type; t != nil; t = t.Elem {
 			switch t.Kind {
 			case schema.Secret, schema.Executable, schema.Instance:
 				return true
 			case schema.Object:
-				if volatile(t.Fields) {
+				if volatile(t.Fields, nil) {
 					return true
 				}
 			}

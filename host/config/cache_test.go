@@ -29,7 +29,7 @@ var (
 	str = schema.Type{Kind: schema.String}
 	obj = schema.Type{Kind: schema.Any}
 	web = schema.Manifest{Name: "web", Version: "1.0.0",
-		Config: []schema.Field{{Name: "listen", Type: schema.Type{Kind: schema.Listener}}, {Name: "text", Type: str},
+		Config: []schema.Field{{Name: "token", Type: schema.Type{Kind: schema.Secret}}, {Name: "listen", Type: schema.Type{Kind: schema.Listener}}, {Name: "text", Type: str},
 			{Name: "size", Type: schema.Type{Kind: schema.Bytes}, Default: json.RawMessage(`"1MiB"`)}},
 		Events: []schema.Event{{Name: "request", Data: obj}}, Actions: []schema.Action{{Name: "run", Input: obj, Output: obj}}}
 	safe = schema.Manifest{Name: "safe", Version: "1.0.0", Config: []schema.Field{{Name: "token", Type: schema.Type{Kind: schema.Secret}}}}
@@ -47,6 +47,7 @@ func TestCacheChangesNothing(t *testing.T) {
 		func(i, n int) string {
 			return fmt.Sprintf("# plugin\nplugin \"web\" \"w%d\" { text = upper(\"%d\") }\n", i, n)
 		},
+		func(i, n int) string { return fmt.Sprintf("plugin \"web\" \"w%d\" {\n  token = \"s%d\"\n}\n", i, n) },
 		func(i, _ int) string {
 			return fmt.Sprintf("plugin \"web\" \"w%d\" {\n  listen = \"tcp://127.0.0.1:%d\"\n  text = local.x\n}\n", i, 1000+i)
 		},
@@ -81,7 +82,7 @@ func TestCacheChangesNothing(t *testing.T) {
 		blocks[i] = kind(i, r.IntN(3))
 		if r.IntN(4) == 0 {
 			for i := range blocks {
-				blocks[i] = kinds[[]int{0, 1, 2, 3, 4, 10}[r.IntN(6)]](i, r.IntN(3))
+				blocks[i] = kinds[[]int{0, 1, 2, 3, 4, 5, 11}[r.IntN(7)]](i, r.IntN(3))
 			}
 		}
 		text := "locals {\n  x = \"" + strings.Repeat("y", r.IntN(3)) + "\"\n}\n" + strings.Join(blocks, "")
