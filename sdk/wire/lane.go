@@ -36,6 +36,10 @@ const (
 const (
 	closeGrace = time.Second // to write what is queued after Close
 	crowded    = 8 << 20     // bytes waiting from which on Room waits
+
+	// socketBuffer is how many bytes the kernel may hold for the peer. With its
+	// own 208 KiB, both ends change places for each three large frames.
+	socketBuffer = 1 << 20
 )
 
 // Reasons why an element is not sent.
@@ -101,6 +105,9 @@ type Lane struct {
 func NewLane(conn net.Conn) *Lane {
 	l := &Lane{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	l.direct.open(conn)
+	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
+		_ = c.SetWriteBuffer(socketBuffer) // the kernel gives what net.core.wmem_max allows
+	}
 	return l
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // Room is how many bytes a heap grows by between two collections, at least.
-const Room = 32 << 20
+const Room = 16 << 20
 
 // Keep paces the collector from now on, until the process ends. It does nothing
 // where the environment says how to: GOGC or GOMEMLIMIT.
