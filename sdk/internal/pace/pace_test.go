@@ -45,7 +45,6 @@ func TestFollows(t *testing.T) {
 	}
 	eventually(t, func(p int) bool { return p <= 110 })
 	runtime.KeepAlive(large)
-	large = nil
 	eventually(t, func(p int) bool { return p > 250 })
 }
 
