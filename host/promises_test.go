@@ -26,7 +26,8 @@ import (
 // removes it.
 func (d *daemon) state(instance, name string) string {
 	d.t.Helper()
-	path := filepath.Join(d.dir, "state", "instances", instance, name)
+	plugin, _, _ := strings.Cut(instance, ".")
+	path := filepath.Join(d.dir, "state", "instances", plugin, instance, name)
 	var b []byte
 	until(d.t, instance+" writes "+name, func() (ok bool) {
 		var err error
