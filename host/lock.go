@@ -88,10 +88,7 @@ func VerifyLock(ctx context.Context, o Options) ([]Verified, error) {
 	var all []Verified
 	for _, e := range c.Snapshot().Entries {
 		v := Verified{Name: filepath.Base(e.Path), Digest: e.Digest}
-		switch {
-		case e.Digest == "":
-			v.Reason = e.Reason
-		default:
+		if v.Reason = e.Reason; e.Digest != "" {
 			v.Reason = l.Refuse(e.Digest)
 		}
 		v.OK = v.Reason == ""

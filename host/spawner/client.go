@@ -83,7 +83,7 @@ func (c *Client) read() {
 	buf := make([]byte, message.Max)
 	for {
 		var a answer
-		fds, err := Receive(c.conn, buf, a.Reply.Fields)
+		fds, err := Receive(c.conn, buf, a.Fields)
 		if err != nil {
 			CloseAll(fds)
 			break

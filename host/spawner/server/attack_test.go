@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -29,9 +30,7 @@ func TestCompromisedManager(t *testing.T) {
 	}
 	// What it may write to is its own: links to what is not are the oldest trick.
 	own := filepath.Join(b.dir, "own")
-	if err := os.Mkdir(own, 0o755); err == nil {
-		err = os.Chown(own, int(b.user.UID), int(b.user.GID))
-	} else {
+	if err := errors.Join(os.Mkdir(own, 0o755), os.Chown(own, int(b.user.UID), int(b.user.GID))); err != nil {
 		t.Fatal(err)
 	}
 	for name, to := range map[string]string{"file": sensitive, "dir": b.dir, "shadow": "/etc/shadow"} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -224,10 +225,7 @@ func newBench(t *testing.T, lines ...string) *bench {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(b.dir) })
 	b.plugins = filepath.Join(b.dir, "plugins")
-	if err := os.Chmod(b.dir, 0o755); err == nil {
-		err = os.Mkdir(b.plugins, 0o755)
-	}
-	if err != nil {
+	if err := errors.Join(os.Chmod(b.dir, 0o755), os.Mkdir(b.plugins, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	b.exe = filepath.Join(b.plugins, "program")
