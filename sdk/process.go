@@ -322,7 +322,7 @@ func (s *process) close(bound time.Duration) {
 	s.promises.close(Errorf(Unavailable, "the connection to host ended"))
 	var wait sync.WaitGroup
 	for _, i := range s.all() {
-		wait.Go(func() { i.end(ctx) })
+		wait.Go(func() { i.drain(ctx) }) // what was accepted has its answer first
 	}
 	done := make(chan struct{})
 	go func() { wait.Wait(); close(done) }()

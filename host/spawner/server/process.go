@@ -35,8 +35,8 @@ type process struct {
 }
 
 const (
-	scriptFD    = child.ExeFD      // of a script, which its interpreter opens again
-	high        = 64               // above the numbers that a child's own descriptors take
+	scriptFD    = child.ExeFD // of a script, which its interpreter opens again
+	selfFD      = child.SetupFD + 1
 	busyRetries = 50               // of an executable that is open for writing for an instant
 	setupTime   = 30 * time.Second // for a child to become its program
 )
@@ -251,8 +251,10 @@ func (s *Spawner) become(p *process, setup *child.Setup, attr *syscall.ProcAttr)
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	attr.Files = append(attr.Files, uintptr(theirs)) // child.SetupFD
-	err = s.fork(p, fmt.Sprintf("/proc/self/fd/%d", s.self), []string{child.Name}, attr)
+	// What is executed is among the descriptors: any other number may be taken
+	// over while those are put in their places.
+	attr.Files = append(attr.Files, uintptr(theirs), uintptr(s.self)) // child.SetupFD, selfFD
+	err = s.fork(p, fmt.Sprintf("/proc/self/fd/%d", selfFD), []string{child.Name}, attr)
 	_ = unix.Close(theirs)
 	if err != nil {
 		return fmt.Errorf("start a child: %w", err)
@@ -297,17 +299,9 @@ func tell(conn *net.UnixConn, setup *child.Setup) error {
 // put on is missing, and was named.
 func (s *session) direct(p *process, setup *child.Setup, exe int, attr *syscall.ProcAttr) error {
 	attr.Env = setup.Env
+	// By its descriptor, which stays open: an interpreter opens it again.
+	attr.Files = append(attr.Files, uintptr(exe))
 	path := fmt.Sprintf("/proc/self/fd/%d", scriptFD)
-	if setup.Keep > scriptFD { // it stays open
-		attr.Files = append(attr.Files, uintptr(exe))
-	} else {
-		fd, err := unix.FcntlInt(uintptr(exe), unix.F_DUPFD_CLOEXEC, high)
-		if err != nil {
-			return os.NewSyscallError("fcntl", err)
-		}
-		defer func() { _ = unix.Close(fd) }()
-		path = fmt.Sprintf("/proc/self/fd/%d", fd)
-	}
 	if err := s.fork(p, path, setup.Argv, attr); err != nil {
 		return fmt.Errorf("execute %s: %w", setup.Argv[0], err)
 	}

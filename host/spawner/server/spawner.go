@@ -91,10 +91,7 @@ func New(o Options) (*Spawner, error) {
 	s.checker.Owner = s.user.UID
 	if o.Self != "" {
 		fd, err := unix.Open(o.Self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			s.self, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, high)
-			_ = unix.Close(fd)
-		}
+		s.self = fd
 		if err != nil {
 			return nil, fmt.Errorf("the executable for children: %w", &os.PathError{Op: "open", Path: o.Self, Err: err})
 		}
