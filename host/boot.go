@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -18,13 +17,13 @@ import (
 
 // openStore opens the generations of a state directory, and the log of who
 // tried to make them.
-func openStore(stateDir string) (*generation.Store, *generation.Log, error) {
+func openStore(stateDir string, o Options) (*generation.Store, *generation.Log, error) {
 	store, err := generation.Open(stateDir)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := store.Sweep(); err != nil {
-		return nil, nil, errors.Join(err, store.Close())
+		o.Log.Warn("a socket of a daemon that was killed stays", "error", err)
 	}
 	log, err := generation.OpenLog(stateDir, store)
 	if err != nil {
