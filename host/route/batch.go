@@ -49,7 +49,7 @@ func (b *Batch) add() *act {
 		b.Close()
 	}
 	if len(b.acts) == 0 {
-		b.now = b.r.clock.Now()
+		b.now = b.r.c.Clock.Now()
 		if cap(b.acts) == 0 {
 			b.acts = b.one[:0]
 		}
@@ -65,7 +65,7 @@ func (b *Batch) add() *act {
 // Emit is Router.Emit.
 func (b *Batch) Emit(s *Source, e *wire.Emit) {
 	a, r := b.add(), b.r
-	a.event = r.events.New(s, e.Promise, &e.Event, b.now)
+	a.event = r.c.Events.New(s, e.Promise, &e.Event, b.now)
 	a.index = int(e.Type)
 	if a.index >= len(s.Events) {
 		a.index = -1 - a.index
@@ -96,26 +96,26 @@ func (b *Batch) Close() {
 		return
 	}
 	r, now := b.r, b.now
-	r.mu.Lock()
+	r.c.Mu.Lock()
 	for n := range b.acts {
 		switch a := &b.acts[n]; {
 		case a.event == nil && a.credit > 0:
-			a.inbox.give(a.credit)
-			r.dispatch(now)
+			a.inbox.Give(a.credit)
+			r.c.Dispatch(now)
 		case a.event == nil:
-			if err := a.inbox.settle(&a.settle, now); err != nil {
+			if err := a.inbox.SettleNow(&a.settle, now); err != nil {
 				b.late = append(b.late, Late{a.inbox, a.settle.Ref, a.settle.Attempt, err})
 			}
-			r.dispatch(now)
+			r.c.Dispatch(now)
 		case a.index < 0: // not an event: no ledger knows of it
 			s := a.event.Src
-			r.events.Reply(s, a.event.Promise, nil, reason.NoSuchEvent(s.Address, uint32(-1-a.index), len(s.Events)))
-			r.events.Release(a.event)
+			r.c.Events.Reply(s, a.event.Promise, nil, reason.NoSuchEvent(s.Address, uint32(-1-a.index), len(s.Events)))
+			r.c.Events.Release(a.event)
 		default:
 			r.take(a.event, a.index, a.table, now)
 		}
 	}
-	r.unlock(now)
+	r.c.Unlock(now)
 	clear(b.acts)
 	b.acts = b.acts[:0]
 }

@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/carrier"
 )
 
 // check walks everything that the router holds and compares it with the books.
 func (r *Router) check() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
@@ -26,20 +27,20 @@ func (r *Router) check() error {
 			fault("%s: the ledger does not balance: %+v", what, c)
 		}
 	}
-	balance("events", r.events.Book.Counts, r.events.Book.Reasons())
-	if r.dirty.Len() > 0 || len(r.later) > 0 {
-		fault("%d targets and %d calls were left undone", r.dirty.Len(), len(r.later))
+	balance("events", r.c.Events.Book.Counts, r.c.Events.Book.Reasons())
+	if r.c.Dirty.Len() > 0 || len(r.c.Later) > 0 {
+		fault("%d targets and %d calls were left undone", r.c.Dirty.Len(), len(r.c.Later))
 	}
 
 	open, alarms := 0, 0
 	count := func(d *delivery) {
-		if d.alarm.Set() {
+		if d.Alarm.Set() {
 			alarms++
 		}
 	}
 	events := map[*event]int{}
 	fly, apart := map[*route]int{}, map[*route]int{}
-	for _, t := range r.targets {
+	for _, t := range r.c.Targets {
 		if t.Desk != nil && (t.Desk.Closed || t.Desk.Stopped) {
 			fault("%s: its inbox is stopped", t.Address)
 		}
@@ -49,11 +50,11 @@ func (r *Router) check() error {
 			for n := rt.Waiting.Head(); n != nil; n = n.Next() {
 				waiting++
 				count(n.Of)
-				events[n.Of.ev]++
-				if n.Of.state != queued || n.Of.route != rt {
-					fault("%s: a delivery in state %d waits", rt.Name, n.Of.state)
+				events[n.Of.Ev]++
+				if n.Of.State != carrier.Queued || n.Of.Route != rt {
+					fault("%s: a delivery in state %d waits", rt.Name, n.Of.State)
 				}
-				if n.Of.ev.Until != 0 && !n.Of.alarm.Set() {
+				if n.Of.Ev.Until != 0 && !n.Of.Alarm.Set() {
 					fault("%s: a waiting delivery has forgotten its deadline", rt.Name)
 				}
 			}
@@ -64,9 +65,9 @@ func (r *Router) check() error {
 			for n := rt.Parked.Head(); n != nil; n = n.Next() {
 				parkedHere++
 				count(n.Of)
-				events[n.Of.ev]++
-				if n.Of.state != parked {
-					fault("%s: a delivery in state %d is parked", rt.Name, n.Of.state)
+				events[n.Of.Ev]++
+				if n.Of.State != carrier.Parked {
+					fault("%s: a delivery in state %d is parked", rt.Name, n.Of.State)
 				}
 			}
 			if parkedHere > 0 && waiting < max(rt.Policy.Queue, 1) {
@@ -83,26 +84,26 @@ func (r *Router) check() error {
 			fly[rt] = rt.InFlight
 		}
 	}
-	for i := range r.inboxes {
-		inflight := i.inFlight()
-		if len(inflight) != i.desk.InFlight {
-			fault("%s: %d in flight, %d counted", i.a.Address, len(inflight), i.desk.InFlight)
+	for i := range r.c.Inboxes {
+		inflight := i.Flying()
+		if len(inflight) != i.Desk.InFlight {
+			fault("%s: %d in flight, %d counted", i.Address(), len(inflight), i.Desk.InFlight)
 		}
 		for _, d := range inflight {
-			fly[d.route]--
+			fly[d.Route]--
 			count(d)
-			events[d.ev]++
-			if d.home != i || (d.alarm.Set() || d.onRoute) != (d.due != 0) {
-				fault("%s: a delivery in flight is at %p, due at %d, and nothing waits for that", i.a.Address, d.home, d.due)
+			events[d.Ev]++
+			if d.Home != i || (d.Alarm.Set() || d.OnRoute) != (d.Due != 0) {
+				fault("%s: a delivery in flight is at %p, due at %d, and nothing waits for that", i.Address(), d.Home, d.Due)
 			}
 		}
 	}
-	for _, d := range r.tokens.All() {
-		apart[d.route]--
+	for _, d := range r.c.Tokens.All() {
+		apart[d.Route]--
 		count(d)
-		events[d.ev]++
-		if d.state != detached || d.home != nil || d.token == "" || !d.alarm.Set() {
-			fault("%s: a detached delivery in state %d is at %p with token %q", d.route.Name, d.state, d.home, d.token)
+		events[d.Ev]++
+		if d.State != carrier.Detached || d.Home != nil || d.Token == "" || !d.Alarm.Set() {
+			fault("%s: a detached delivery in state %d is at %p with token %q", d.Route.Name, d.State, d.Home, d.Token)
 		}
 	}
 	for rt, n := range apart {
@@ -115,11 +116,11 @@ func (r *Router) check() error {
 			fault("%s: %d in flight are at no inbox", rt.Name, n)
 		}
 	}
-	if open != r.open {
-		fault("%d deliveries are open, %d counted", open, r.open)
+	if open != r.c.Open {
+		fault("%d deliveries are open, %d counted", open, r.c.Open)
 	}
-	if r.alarms.Len() != alarms {
-		fault("%d alarms are set, %d of them of what is open", r.alarms.Len(), alarms)
+	if r.c.Alarms.Len() != alarms {
+		fault("%d alarms are set, %d of them of what is open", r.c.Alarms.Len(), alarms)
 	}
 	pending, parkedEvents := 0, map[*Source]int{}
 	for ev, n := range events {
@@ -133,8 +134,8 @@ func (r *Router) check() error {
 			parkedEvents[ev.Src]++
 		}
 	}
-	if uint64(pending) != r.events.Book.Pending {
-		fault("%d events are pending, %d counted", pending, r.events.Book.Pending)
+	if uint64(pending) != r.c.Events.Book.Pending {
+		fault("%d events are pending, %d counted", pending, r.c.Events.Book.Pending)
 	}
 	for s, n := range parkedEvents {
 		if s.Parked != n {

@@ -4,27 +4,20 @@ import (
 	"strings"
 
 	"github.com/pluginhost/host/host/observe"
-	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/grave"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// bury keeps a delivery that failed for good, until it is replayed.
-func (r *Router) bury(d *delivery, err *wire.Error, now clock.Instant) {
-	r.dead.Bury(observe.Dead{Event: d.ev.ID, Type: d.ev.Type, Subject: d.ev.Subject, Route: d.route.Name,
-		Time: now.Wall, Err: err, Attempts: d.history}, &d.ev.Event)
-}
-
 // Dead returns the dead deliveries that are kept, oldest first, and how many
 // were forgotten to make room. A route without dead_letter has none.
 func (r *Router) Dead() (dead []observe.Dead, forgotten uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, b := range r.dead.All() {
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
+	for _, b := range r.c.Graves.All() {
 		dead = append(dead, b.Dead)
 	}
-	return dead, r.dead.Forgotten
+	return dead, r.c.Graves.Forgotten
 }
 
 // Replay gives dead deliveries to their routes again: the same event, with all
@@ -33,9 +26,9 @@ func (r *Router) Dead() (dead []observe.Dead, forgotten uint64) {
 // and as dead still; nobody waits for it, and the ledger of events does not
 // know it. One that its route does not take stays where it is.
 func (r *Router) Replay(want func(*observe.Dead) bool) []observe.Replayed {
-	r.mu.Lock()
-	bodies := r.dead.All()
-	r.mu.Unlock()
+	r.c.Mu.Lock()
+	bodies := r.c.Graves.All()
+	r.c.Mu.Unlock()
 	var done []observe.Replayed
 	for _, b := range bodies {
 		if want(&b.Dead) {
@@ -52,7 +45,7 @@ func (r *Router) replay(b *grave.Body) *wire.Error {
 	}
 	name := strings.TrimPrefix(b.Event.Type, address+".")
 	for {
-		now := r.clock.Now()
+		now := r.c.Clock.Now()
 		table := r.table.Load()
 		x := table.Find(address, name, func(rt link) bool { return rt.Name == b.Route })
 		if x == nil {
@@ -62,45 +55,30 @@ func (r *Router) replay(b *grave.Body) *wire.Error {
 		if fault != nil {
 			return fault
 		}
-		r.mu.Lock()
+		r.c.Mu.Lock()
 		if r.table.Load() != table {
-			r.mu.Unlock()
+			r.c.Mu.Unlock()
 			continue
 		}
 		var err *wire.Error
-		switch rt := x.Route.route; {
-		case r.closed:
+		switch rt := x.Route.Route; {
+		case r.c.Closed:
 			err = reason.Shutdown()
 		case rt.Hopeless() != nil:
 			err = rt.Hopeless()
 		case !rt.Room():
 			err = reason.QueueFull("not replayed", rt.Name, rt.Waiting.Len())
-		case !r.dead.Take(b):
+		case !r.c.Graves.Take(b):
 			err = reason.NotDead()
 		default:
 			rt.Book.Replayed++
-			d := r.alone(&Source{Address: address}, &b.Event, rt, now)
-			d.input, d.hasInput = input, hasInput
-			r.offer(d, now)
-			r.record(observe.Replaying, d.ev, d, nil, now)
-			r.events.Release(d.ev)
+			d := r.c.Alone(&Source{Address: address}, &b.Event, rt, now)
+			d.Input, d.HasInput = input, hasInput
+			r.c.Offer(d, now)
+			r.c.Record(observe.Replaying, d.Ev, d, nil, now)
+			r.c.Events.Release(d.Ev)
 		}
-		r.unlock(now)
+		r.c.Unlock(now)
 		return err
 	}
-}
-
-// alone makes a delivery of an event that nobody waits for, in no ledger of
-// events and without a deadline. The caller offers it and releases the event.
-func (r *Router) alone(s *Source, ev *wire.Event, rt *route, now clock.Instant) *delivery {
-	e := r.events.New(s, 0, ev, now)
-	e.Deadline, e.Until = 0, 0
-	e.Letter, e.Accepted = true, true
-	e.Deliveries = e.One[:1]
-	d := &e.Deliveries[0]
-	d.begin(e, rt)
-	d.await = false
-	e.Open++
-	r.open++
-	return d
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/carrier"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -112,7 +113,7 @@ func TestDetachedIsBoundedInTime(t *testing.T) {
 		a := g.source("a", "said")
 		p := a.emit("1")
 		b.detach(t, b.one(t))
-		wait(longest - time.Second)
+		wait(carrier.Longest - time.Second)
 		a.want(p, "accepted")
 		wait(time.Second)
 		if e := a.error(p); e.Code != wire.DeadlineExceeded {
@@ -123,17 +124,17 @@ func TestDetachedIsBoundedInTime(t *testing.T) {
 
 func TestDetachedAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T, g *rig) {
-		g.r.Swap([]config.Route{routeTo("r", "b", func(d *config.Delivery) { d.Queue = 2 * maxDetached })})
-		b := g.attach("b", maxDetached+1)
+		g.r.Swap([]config.Route{routeTo("r", "b", func(d *config.Delivery) { d.Queue = 2 * carrier.MaxDetached })})
+		b := g.attach("b", carrier.MaxDetached+1)
 		a := g.source("a", "said")
-		for range maxDetached + 1 {
+		for range carrier.MaxDetached + 1 {
 			a.emit("1")
 		}
 		got := b.take()
-		for _, d := range got[:maxDetached] {
+		for _, d := range got[:carrier.MaxDetached] {
 			b.detach(t, d)
 		}
-		last := got[maxDetached]
+		last := got[carrier.MaxDetached]
 		if _, err := b.Detach(last.Delivery, last.Attempt); err == nil || err.Code != wire.ResourceExhausted {
 			t.Errorf("one more than may be: %v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/carrier"
 	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
@@ -17,8 +18,8 @@ import (
 // once there was one. An event counts as accepted when it is, or when it is
 // settled without having been.
 func (r *Router) Counts() (observe.Counts, []observe.Route) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
 	routes := make([]observe.Route, 0, len(r.live))
 	for _, rt := range r.live {
 		routes = append(routes, rt.State())
@@ -27,7 +28,7 @@ func (r *Router) Counts() (observe.Counts, []observe.Route) {
 		}
 	}
 	live := len(routes)
-	for _, t := range r.targets {
+	for _, t := range r.c.Targets {
 		for _, rt := range t.Routes {
 			if rt.Retired && rt.Busy() {
 				routes = append(routes, rt.State())
@@ -35,16 +36,16 @@ func (r *Router) Counts() (observe.Counts, []observe.Route) {
 		}
 	}
 	slices.SortFunc(routes[live:], func(a, b observe.Route) int { return strings.Compare(a.Name, b.Name) })
-	return r.events.Book.Counts, routes
+	return r.c.Events.Book.Counts, routes
 }
 
 // Queued returns how many deliveries wait for the instance at address, those
 // that a full queue keeps out included; what is in flight does not count.
 func (r *Router) Queued(address string) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
 	n := 0
-	if t := r.targets[address]; t != nil {
+	if t := r.c.Targets[address]; t != nil {
 		for _, rt := range t.Routes {
 			n += rt.Waiting.Len() + rt.Parked.Len()
 		}
@@ -54,21 +55,21 @@ func (r *Router) Queued(address string) int {
 
 // Reasons says why events were rejected.
 func (r *Router) Reasons() []observe.Reason {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.events.Book.Reasons()
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
+	return r.c.Events.Book.Reasons()
 }
 
 // Blocked says for what the emits of each source wait that must wait.
 func (r *Router) Blocked() map[string]string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
 	blocked := map[string]string{}
-	for _, t := range r.targets {
+	for _, t := range r.c.Targets {
 		for _, rt := range t.Routes {
 			why := rt.Full()
 			for n := rt.Parked.Head(); n != nil; n = n.Next() {
-				blocked[n.Of.ev.Src.Address] = why
+				blocked[n.Of.Ev.Src.Address] = why
 			}
 		}
 	}
@@ -78,17 +79,17 @@ func (r *Router) Blocked() map[string]string {
 // Waiting lists the deliveries that are not finished, of the events that
 // match, oldest first, and says for what each waits.
 func (r *Router) Waiting(match func(*wire.Event) bool) []observe.Waiting {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	now := r.c.Clock.Now()
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
 	var all []observe.Waiting
 	add := func(d *delivery) {
-		if ev := d.ev; match(&ev.Event) {
-			all = append(all, observe.Waiting{Event: ev.ID, Type: ev.Type, Subject: ev.Subject, Route: d.route.Name,
-				Instance: d.route.Target.Address, State: stateNames[d.state], Attempt: d.attempt, Elapsed: now.Since(ev.Born), Why: d.why(now)})
+		if ev := d.Ev; match(&ev.Event) {
+			all = append(all, observe.Waiting{Event: ev.ID, Type: ev.Type, Subject: ev.Subject, Route: d.Route.Name,
+				Instance: d.Route.Target.Address, State: stateNames[d.State], Attempt: d.Attempt, Elapsed: now.Since(ev.Born), Why: why(d, now)})
 		}
 	}
-	for _, t := range r.targets {
+	for _, t := range r.c.Targets {
 		for _, rt := range t.Routes {
 			for n := rt.Parked.Head(); n != nil; n = n.Next() {
 				add(n.Of)
@@ -98,35 +99,35 @@ func (r *Router) Waiting(match func(*wire.Event) bool) []observe.Waiting {
 			}
 		}
 	}
-	for i := range r.inboxes {
-		for _, d := range i.inFlight() {
+	for i := range r.c.Inboxes {
+		for _, d := range i.Flying() {
 			add(d)
 		}
 	}
-	for _, d := range r.tokens.All() {
+	for _, d := range r.c.Tokens.All() {
 		add(d)
 	}
 	slices.SortStableFunc(all, func(a, b observe.Waiting) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
 	return all
 }
 
-var stateNames = [...]string{parked: "unaccepted", queued: "queued", inFlight: "in_flight", detached: "detached"}
+var stateNames = [...]string{carrier.Parked: "unaccepted", carrier.Queued: "queued", carrier.InFlight: "in_flight", carrier.Detached: "detached"}
 
 // why says for what a delivery waits.
-func (d *delivery) why(now clock.Instant) string {
-	rt := d.route
+func why(d *delivery, now clock.Instant) string {
+	rt := d.Route
 	at, attempts := rt.Target.Address, max(rt.Policy.Attempts, 1)
 	switch {
-	case d.state == parked:
+	case d.State == carrier.Parked:
 		return rt.Full()
-	case d.state == inFlight:
-		return reason.WaitsForAnswer(at, rt.To.Name, now.Since(d.sent), d.attempt, attempts)
-	case d.state == detached:
-		return reason.WaitsForToken(at, now.Since(d.sent), -now.Since(d.due))
+	case d.State == carrier.InFlight:
+		return reason.WaitsForAnswer(at, rt.To.Name, now.Since(d.Sent), d.Attempt, attempts)
+	case d.State == carrier.Detached:
+		return reason.WaitsForToken(at, now.Since(d.Sent), -now.Since(d.Due))
 	case d.Held():
-		return reason.WaitsForSubject(d.ev.Subject, rt.Name)
+		return reason.WaitsForSubject(d.Ev.Subject, rt.Name)
 	case d.Resting():
-		return reason.WaitsForAttempt(d.attempt+1, attempts, -now.Since(d.alarm.Due))
+		return reason.WaitsForAttempt(d.Attempt+1, attempts, -now.Since(d.Alarm.Due))
 	}
 	return reason.WaitsInLine(rt.Name, rt.Stuck())
 }

@@ -80,8 +80,8 @@ func TestTimeouts(t *testing.T) {
 				t.Errorf("%+v", e)
 			}
 		}
-		if b.desk.InFlight != 0 {
-			t.Errorf("%d in flight", b.desk.InFlight)
+		if b.Desk.InFlight != 0 {
+			t.Errorf("%d in flight", b.Desk.InFlight)
 		}
 	})
 }

@@ -11,7 +11,7 @@
 // flight until it is settled, times out or its process dies. Then it is
 // finished, or waits again. The promise is settled from its deliveries.
 //
-// Locks. One mutex, Router.mu, guards everything that changes: queues, counts,
+// Locks. One mutex, Carrier.Mu, guards everything that changes: queues, counts,
 // credit, numbers, alarms, promises. Each step of a delivery touches its event,
 // its route, two instances and the ledger at once and takes about a fifth of a
 // microsecond; with one lock nobody sees half of it, and no order of locks can
@@ -30,22 +30,32 @@ package route
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/carrier"
 	"github.com/pluginhost/host/host/route/internal/clock"
-	"github.com/pluginhost/host/host/route/internal/emission"
-	"github.com/pluginhost/host/host/route/internal/grave"
-	"github.com/pluginhost/host/host/route/internal/line"
 	"github.com/pluginhost/host/host/route/internal/match"
-	"github.com/pluginhost/host/host/route/internal/queue"
-	"github.com/pluginhost/host/host/route/internal/reason"
-	"github.com/pluginhost/host/host/route/internal/token"
 	"github.com/pluginhost/host/sdk/wire"
+)
+
+// What stands between the router and instances; see internal/carrier.
+type (
+	Source     = carrier.Source     // an emitter of events
+	Replier    = carrier.Replier    // takes what the router tells an emitter
+	Flusher    = carrier.Flusher    // may keep back what it is told
+	Outlet     = carrier.Outlet     // takes what the router sends to one instance
+	Attachment = carrier.Attachment // says which instance attaches
+	Inbox      = carrier.Inbox      // the router's side of an attached instance
+)
+
+type (
+	event    = carrier.Event
+	delivery = carrier.Delivery
+	route    = carrier.Route
+	link     = carrier.Link
 )
 
 // Options configure a router.
@@ -57,30 +67,11 @@ type Options struct {
 
 // Router carries events.
 type Router struct {
+	c     *carrier.Carrier
 	node  string
-	log   hclog.Logger
-	clock clock.Clock
 	whys  clock.Allowance // of explanations why a when did not hold
 	table atomic.Pointer[match.Table[link]]
-	wake  chan struct{} // to Run: there is an earlier deadline
-
-	mu      sync.Mutex // see the package comment
-	closed  bool       // Run has ended: nothing is taken any more
-	targets map[string]*target
-	inboxes map[*Inbox]struct{} // attached and not closed
-	live    []*route            // in the table, in config order
-	swept   bool                // no retired route has become idle since
-	seq     uint64              // of the last delivery taken
-	alarms  line.Heap[delivery]
-	next    int64 // when Run looks again; never if 0
-	dirty   queue.Dirty[delivery, Inbox]
-	later   []func()              // to be done without the lock
-	open    int                   // deliveries not finished, parked ones included
-	idle    chan struct{}         // closed, and replaced, when open becomes 0
-	tokens  token.Table[delivery] // of detached ones
-	dead    grave.Yard
-	events  *emission.Register[delivery, cache]
-	deliver wire.Deliver // what is being sent: one at a time
+	live  []*route // in the table, in config order; guarded by c.Mu
 }
 
 // New returns a router without routes.
@@ -88,115 +79,38 @@ func New(o Options) *Router {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	r := &Router{
-		node: o.Node, log: o.Log, clock: clock.New(),
-		events: emission.NewRegister[delivery, cache](o.Recorder),
-		wake:   make(chan struct{}, 1), idle: make(chan struct{}),
-		targets: map[string]*target{}, inboxes: map[*Inbox]struct{}{},
-	}
+	r := &Router{c: carrier.New(o.Log, o.Recorder), node: o.Node}
 	r.table.Store(match.NewTable[link](nil, nil))
 	return r
-}
-
-// unlock hands out what can be handed out, then gives up the lock and does
-// what had to wait for that. Whoever may have told an outlet or a replier
-// something unlocks with it.
-func (r *Router) unlock(now clock.Instant) {
-	r.dispatch(now)
-	later := r.later
-	r.later = nil
-	var few [8]Flusher
-	r.events.Recorded()
-	told := r.events.Told.Take(few[:0])
-	if !r.swept {
-		r.sweep()
-	}
-	r.mu.Unlock()
-	for _, f := range told {
-		f.Flush()
-	}
-	for _, f := range later {
-		f()
-	}
 }
 
 // Run keeps deadlines, retries and timeouts until ctx ends; then it rejects
 // what is pending with Unavailable, draining, and returns nil. Events emitted
 // after that are rejected likewise.
-func (r *Router) Run(ctx context.Context) error {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		if wait, ok := r.tick(); ok {
-			timer.Reset(wait)
-		} else {
-			timer.Stop()
-		}
-		select {
-		case <-timer.C:
-		case <-r.wake:
-		case <-ctx.Done():
-			r.shut()
-			return nil
-		}
-	}
-}
-
-// shut rejects everything that is pending.
-func (r *Router) shut() {
-	now := r.clock.Now()
-	r.mu.Lock()
-	r.closed = true
-	err := reason.Shutdown()
-	for i := range r.inboxes {
-		for _, d := range i.inFlight() {
-			if d.state == inFlight { // else it ended with one before
-				r.fail(d, reason.Located(err, i.a.Address, i.a.Version), now)
-			}
-		}
-	}
-	for _, d := range r.tokens.All() {
-		if d.state == detached {
-			r.fail(d, err, now)
-		}
-	}
-	for _, t := range r.targets {
-		for _, rt := range t.Routes {
-			r.reject(rt, err, now)
-		}
-	}
-	r.unlock(now)
-}
-
-// reject ends all that waits in or for a route.
-func (r *Router) reject(rt *route, err *wire.Error, now clock.Instant) {
-	for !rt.Parked.Empty() {
-		r.fail(rt.Parked.First(), err, now)
-	}
-	for d := rt.Waiting.Oldest(); d != nil; d = rt.Waiting.Oldest() {
-		r.fail(d, err, now)
-	}
-}
-
-// rejectHopeless does so when nothing can be handed out any more.
-func (r *Router) rejectHopeless(rt *route, now clock.Instant) {
-	if err := rt.Hopeless(); err != nil {
-		r.reject(rt, err, now)
-	}
-}
+func (r *Router) Run(ctx context.Context) error { return r.c.Run(ctx) }
 
 // Idle returns when nothing is pending, or with ctx's error.
-func (r *Router) Idle(ctx context.Context) error {
-	r.mu.Lock()
-	open, idle := r.open, r.idle
-	r.mu.Unlock()
-	if open == 0 {
-		return nil
-	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+func (r *Router) Idle(ctx context.Context) error { return r.c.Idle(ctx) }
+
+// Attach makes an instance the one that deliveries for its address go to from
+// now on. Nothing is delivered before it gives credit. An earlier attachment of
+// the same address gets nothing new, and settles what it has until its Inbox is
+// closed.
+func (r *Router) Attach(a Attachment) *Inbox { return r.c.Attach(a) }
+
+// Forget says that the instance at address is gone for good: what waits for it
+// is rejected as Unavailable for the reason why, and so is what comes later,
+// until an instance attaches there again. What is in flight may still be settled.
+func (r *Router) Forget(address string, why *wire.Error) { r.c.Forget(address, why) }
+
+// Redeem settles a detached delivery for the holder of s.Token, the instance
+// or person by. It copies what it keeps of s but Err. The error has reason
+// unknown_token, stale_attempt or already_settled; it is counted.
+func (r *Router) Redeem(by, version string, s *wire.Settle) *wire.Error {
+	return r.c.Redeem(by, version, s)
 }
+
+// Withdraw says that the emitter does not wait for a promise any more: what
+// the promise waits for ends, without a dead letter, and it is rejected. A
+// promise that is settled stays so.
+func (r *Router) Withdraw(s *Source, promise uint64) { r.c.Withdraw(s, promise) }

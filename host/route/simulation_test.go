@@ -439,14 +439,14 @@ func (w *world) finish() {
 			w.t.Errorf("route %s at the end: %+v", r.Name, r)
 		}
 	}
-	if n := w.g.r.alarms.Len(); n > 0 {
+	if n := w.g.r.c.Alarms.Len(); n > 0 {
 		w.t.Errorf("%d alarms are left", n)
 	}
 	w.t.Logf("%d events: %+v", total, c)
 }
 
 func (w *world) open() int {
-	w.g.r.mu.Lock()
-	defer w.g.r.mu.Unlock()
-	return w.g.r.open
+	w.g.r.c.Mu.Lock()
+	defer w.g.r.c.Mu.Unlock()
+	return w.g.r.c.Open
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/carrier"
 	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/emission"
 	"github.com/pluginhost/host/host/route/internal/match"
@@ -40,28 +41,28 @@ func (r *Router) look(ev *event, index int) *match.Table[link] {
 // again when that was swapped in between.
 func (r *Router) take(ev *event, index int, table *match.Table[link], now clock.Instant) {
 	for r.table.Load() != table {
-		r.events.Recorded()
-		r.mu.Unlock()
+		r.c.Events.Recorded()
+		r.c.Mu.Unlock()
 		table = r.look(ev, index)
-		r.mu.Lock()
+		r.c.Mu.Lock()
 	}
-	r.record(observe.Emitted, ev, nil, nil, now)
+	r.c.Record(observe.Emitted, ev, nil, nil, now)
 	for _, p := range ev.Passed {
-		r.events.Record(observe.NotMatched, ev, p.At, p.Err, now)
+		r.c.Events.Record(observe.NotMatched, ev, p.At, p.Err, now)
 	}
 	r.place(ev, now)
-	r.dispatch(now)
+	r.c.Dispatch(now)
 	for n := range ev.Deliveries {
 		d := &ev.Deliveries[n]
-		if d.state == parked || d.state == queued {
-			r.record(observe.Queued, ev, d, nil, now)
-			r.arm(d, ev.Until)
+		if d.State == carrier.Parked || d.State == carrier.Queued {
+			r.c.Record(observe.Queued, ev, d, nil, now)
+			r.c.Arm(d, ev.Until)
 		}
 	}
 	if !ev.Settled && ev.Promise != 0 {
 		ev.Src.Add(ev)
 	}
-	r.events.Release(ev)
+	r.c.Events.Release(ev)
 }
 
 // match makes a delivery for each route whose when holds.
@@ -75,7 +76,7 @@ func (r *Router) match(ev *event, entries []match.Entry[link]) {
 		x := &entries[n]
 		if ok, err := x.Asks(&ev.Event); !ok {
 			p := emission.Passed{At: emission.At{Route: x.Route.Name, Instance: x.Route.Target.Address}, Err: err}
-			if err == nil && r.events.Records() && r.whys.Take(ev.Born) {
+			if err == nil && r.c.Events.Records() && r.whys.Take(ev.Born) {
 				p.Detail = x.Why(&ev.Event)
 			}
 			ev.Passed = append(ev.Passed, p)
@@ -83,10 +84,10 @@ func (r *Router) match(ev *event, entries []match.Entry[link]) {
 		}
 		ev.Deliveries = ev.Deliveries[:len(ev.Deliveries)+1] // there is room, and it is empty
 		d := &ev.Deliveries[len(ev.Deliveries)-1]
-		d.begin(ev, x.Route.route)
-		d.input, d.hasInput, d.fault = x.Input(&ev.Event)
-		if d.await {
-			d.first = ev.Awaiting == 0
+		d.Begin(ev, x.Route.Route)
+		d.Input, d.HasInput, d.Fault = x.Input(&ev.Event)
+		if d.Await {
+			d.First = ev.Awaiting == 0
 			ev.Awaiting++
 		}
 	}
@@ -98,46 +99,46 @@ func (r *Router) place(ev *event, now clock.Instant) {
 		return // what host says of itself is often of no interest
 	}
 	for n := range ev.Deliveries {
-		if d := &ev.Deliveries[n]; d.fault == nil && d.route.Blocks() && !d.route.Room() {
-			d.state = parked
+		if d := &ev.Deliveries[n]; d.Fault == nil && d.Route.Blocks() && !d.Route.Room() {
+			d.State = carrier.Parked
 			ev.Parked++
 		}
 	}
-	if err := ev.Refusal(r.closed, now); err != nil {
+	if err := ev.Refusal(r.c.Closed, now); err != nil {
 		ev.Deliveries = nil
-		r.events.Settle(ev, nil, err, now)
+		r.c.Events.Settle(ev, nil, err, now)
 		return
 	}
 	if ev.Parked > 0 {
 		ev.Waited = true
 		ev.Src.Parked++
 	}
-	r.open += len(ev.Deliveries)
+	r.c.Open += len(ev.Deliveries)
 	ev.Open += len(ev.Deliveries)
 	for n := range ev.Deliveries {
-		if d := &ev.Deliveries[n]; d.state == parked {
-			d.route.Parked.PushBack(&d.line)
+		if d := &ev.Deliveries[n]; d.State == carrier.Parked {
+			d.Route.Parked.PushBack(&d.Line)
 		}
 	}
 	var refusal *wire.Error
 	for n := range ev.Deliveries {
 		d := &ev.Deliveries[n]
-		if d.state != fresh {
+		if d.State != carrier.Fresh {
 			continue
 		}
-		if ev.Settled && d.await { // an earlier one has rejected the promise
-			d.fault = reason.Rejected(ev.Deliveries[0].route.Name)
+		if ev.Settled && d.Await { // an earlier one has rejected the promise
+			d.Fault = reason.Rejected(ev.Deliveries[0].Route.Name)
 		}
-		r.offer(d, now)
+		r.c.Offer(d, now)
 		if refusal == nil {
-			refusal = d.fault
+			refusal = d.Fault
 		}
 	}
 	if ev.Open == 1 { // nobody took it, awaited or not
-		r.events.Settle(ev, nil, refusal, now)
+		r.c.Events.Settle(ev, nil, refusal, now)
 	}
 	if ev.Parked == 0 {
-		r.events.Accept(ev, now)
+		r.c.Events.Accept(ev, now)
 	}
 }
 
@@ -146,7 +147,7 @@ func (r *Router) place(ev *event, now clock.Instant) {
 func (r *Router) EmitHost(name string, data any) {
 	b, err := json.Marshal(data)
 	if err != nil {
-		r.log.Error("cannot emit an event of the host", "event", name, "error", err)
+		r.c.Log.Error("cannot emit an event of the host", "event", name, "error", err)
 		return
 	}
 	r.Emit(&Source{Address: hostAddress, Events: []string{name}}, &wire.Emit{Event: wire.Event{Data: b}})

@@ -49,12 +49,12 @@ func TestSwapKeepsUnchangedRoutes(t *testing.T) {
 			_ = b.resolve(d, "")
 		}
 		g.check()
-		if n := len(g.r.targets["b"].Routes); n != 2 {
+		if n := len(g.r.c.Targets["b"].Routes); n != 2 {
 			t.Errorf("%d routes are kept, the changed one has nothing left to do", n)
 		}
 		b.Close(crash)
 		g.r.Swap(nil)
-		if n := len(g.r.targets); n != 0 {
+		if n := len(g.r.c.Targets); n != 0 {
 			t.Errorf("%d targets are kept", n)
 		}
 	})
@@ -107,7 +107,7 @@ func TestSwapDuringEmit(t *testing.T) {
 	a := g.source("a", "said")
 	for range 20 {
 		g.r.Swap([]config.Route{routeTo("r", "b")})
-		g.r.mu.Lock()
+		g.r.c.Mu.Lock()
 		done := make(chan uint64)
 		go func() { done <- a.emit("1") }()
 		for !a.Cache.Has(g.r.table.Load()) {
@@ -115,7 +115,7 @@ func TestSwapDuringEmit(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond) // and waits for the lock
 		g.r.table.Store(match.NewTable[link](nil, nil))
-		g.r.mu.Unlock()
+		g.r.c.Mu.Unlock()
 		if e := a.error(<-done); e.Reason != wire.ReasonUnrouted {
 			t.Fatalf("%v", e)
 		}

@@ -1,4 +1,4 @@
-package route
+package carrier
 
 import (
 	"github.com/pluginhost/host/host/observe"
@@ -11,16 +11,16 @@ import (
 // Types of their own: Go 1.26 does not take aliases of generic types whose
 // arguments lead back to them.
 type (
-	link  struct{ *route }            // a route as the table has it
-	cache struct{ match.Cache[link] } // what is remembered of a source
+	Link  struct{ *Route }            // a route as the table has it
+	Cache struct{ match.Cache[Link] } // what is remembered of a source
 )
 
-// event is an event on its way, with its promise.
-type event = emission.Event[delivery, cache]
+// Event is an event on its way, with its promise.
+type Event = emission.Event[Delivery, Cache]
 
 // Source is an emitter of events. Identity is the source's, never the message's.
 // It belongs to one router and is not changed after its first Emit.
-type Source = emission.Source[delivery, cache]
+type Source = emission.Source[Delivery, Cache]
 
 // Replier takes what the router tells the emitter of an event. The calls must
 // not block and must not call the router; errors are ignored. What s points to
@@ -32,13 +32,13 @@ type Replier = emission.Replier
 type Flusher = emission.Flusher
 
 // touch has an outlet or a replier flushed when the lock is given up.
-func (r *Router) touch(f Flusher) { r.events.Told.Add(f) }
+func (r *Carrier) touch(f Flusher) { r.Events.Told.Add(f) }
 
-// record stores a step in the life of an event, and of a delivery if there is one.
-func (r *Router) record(step observe.Step, ev *event, d *delivery, err *wire.Error, now clock.Instant) {
+// Record stores a step in the life of an event, and of a delivery if there is one.
+func (r *Carrier) Record(step observe.Step, ev *Event, d *Delivery, err *wire.Error, now clock.Instant) {
 	var at emission.At
 	if d != nil {
-		at = emission.At{Route: d.route.Name, Instance: d.route.Target.Address, Attempt: d.attempt}
+		at = emission.At{Route: d.Route.Name, Instance: d.Route.Target.Address, Attempt: d.Attempt}
 	}
-	r.events.Record(step, ev, at, err, now)
+	r.Events.Record(step, ev, at, err, now)
 }

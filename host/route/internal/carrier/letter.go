@@ -1,4 +1,4 @@
-package route
+package carrier
 
 import (
 	"github.com/pluginhost/host/host/observe"
@@ -8,32 +8,32 @@ import (
 )
 
 // remember keeps a failed attempt for the dead letter, where there may be one.
-func (d *delivery) remember(err *wire.Error, now clock.Instant) {
-	if d.route.Letters != nil {
-		d.history = letter.Remember(d.history, observe.Attempt{Attempt: d.attempt, Time: now.Wall, Err: err})
+func (d *Delivery) remember(err *wire.Error, now clock.Instant) {
+	if d.Route.Letters != nil {
+		d.History = letter.Remember(d.History, observe.Attempt{Attempt: d.Attempt, Time: now.Wall, Err: err})
 	}
 }
 
 // deadLetter queues the letter that tells of a delivery that failed for good.
 // It is a delivery of its own to another action, under the route's policy but
 // for order, deadline and dead letter; nobody waits for it.
-func (r *Router) deadLetter(d *delivery, err *wire.Error, now clock.Instant) {
-	ev := d.ev
-	l := r.alone(ev.Src, &ev.Event, d.route.Letters, now)
-	l.hasInput = true
-	l.input, l.fault = letter.Write(&ev.Event, d.route.Name, err, d.history)
-	r.offer(l, now)
-	if l.state == queued {
-		r.record(observe.Queued, l.ev, l, nil, now)
+func (r *Carrier) deadLetter(d *Delivery, err *wire.Error, now clock.Instant) {
+	ev := d.Ev
+	l := r.Alone(ev.Src, &ev.Event, d.Route.Letters, now)
+	l.HasInput = true
+	l.Input, l.Fault = letter.Write(&ev.Event, d.Route.Name, err, d.History)
+	r.Offer(l, now)
+	if l.State == Queued {
+		r.Record(observe.Queued, l.Ev, l, nil, now)
 	}
-	r.events.Release(l.ev)
+	r.Events.Release(l.Ev)
 }
 
 // lostLetter says that a dead letter could not be delivered. That is the end
 // of it: letters have no letters.
-func (r *Router) lostLetter(d *delivery, err *wire.Error) {
-	log, name, id, typ := r.log, d.route.Owner.Name, d.ev.ID, d.ev.Type
-	r.later = append(r.later, func() {
+func (r *Carrier) lostLetter(d *Delivery, err *wire.Error) {
+	log, name, id, typ := r.Log, d.Route.Owner.Name, d.Ev.ID, d.Ev.Type
+	r.Later = append(r.Later, func() {
 		log.Error("a dead letter could not be delivered; host events dead has it", "route", name, "event", id.String(), "type", typ, "error", err)
 	})
 }

@@ -1,4 +1,4 @@
-package route
+package carrier
 
 import (
 	"time"
@@ -13,8 +13,8 @@ import (
 
 // Bounds of detached deliveries.
 const (
-	maxDetached = 4096           // for one address
-	longest     = 24 * time.Hour // when neither route nor event has a limit
+	MaxDetached = 4096           // for one address
+	Longest     = 24 * time.Hour // when neither route nor event has a limit
 )
 
 // Detach takes a delivery from the instance that has it and returns a token:
@@ -23,60 +23,60 @@ const (
 // pending. The subject's turn stays with it.
 func (i *Inbox) Detach(number uint64, attempt uint32) (string, *wire.Error) {
 	r := i.r
-	now := r.clock.Now()
-	r.mu.Lock()
+	now := r.Clock.Now()
+	r.Mu.Lock()
 	d, ledger := i.numbers.Find(number)
-	if d == nil || i.desk.Closed || d.state != inFlight || d.attempt != attempt {
-		defer r.mu.Unlock()
+	if d == nil || i.Desk.Closed || d.State != InFlight || d.Attempt != attempt {
+		defer r.Mu.Unlock()
 		return "", i.late(number, attempt, d, ledger)
 	}
-	defer r.unlock(now)
-	rt := d.route
-	if rt.Target.Detached >= maxDetached {
-		return "", reason.TooManyDetached(i.a.Address, maxDetached)
+	defer r.Unlock(now)
+	rt := d.Route
+	if rt.Target.Detached >= MaxDetached {
+		return "", reason.TooManyDetached(i.a.Address, MaxDetached)
 	}
-	due := d.due
+	due := d.Due
 	if due == 0 {
-		due = now.Mono + int64(longest)
+		due = now.Mono + int64(Longest)
 	}
 	r.leave(d)
 	i.numbers.Remove(number)
-	d.home, d.state, d.due = nil, detached, due
-	d.token = r.tokens.Issue(d)
+	d.Home, d.State, d.Due = nil, Detached, due
+	d.Token = r.Tokens.Issue(d)
 	rt.Detached++
 	rt.Target.Detached++
-	r.arm(d, due)
-	r.dirty.Stir(rt)
-	r.record(observe.Detached, d.ev, d, nil, now)
-	return d.token, nil
+	r.Arm(d, due)
+	r.Dirty.Stir(rt)
+	r.Record(observe.Detached, d.Ev, d, nil, now)
+	return d.Token, nil
 }
 
 // Redeem settles a detached delivery for the holder of s.Token, the instance
 // or person by. It copies what it keeps of s but Err. The error has reason
 // unknown_token, stale_attempt or already_settled; it is counted.
-func (r *Router) Redeem(by, version string, s *wire.Settle) *wire.Error {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.unlock(now)
-	d, fate := r.tokens.Find(s.Token)
+func (r *Carrier) Redeem(by, version string, s *wire.Settle) *wire.Error {
+	now := r.Clock.Now()
+	r.Mu.Lock()
+	defer r.Unlock(now)
+	d, fate := r.Tokens.Find(s.Token)
 	if d == nil {
 		if fate == token.Unknown {
 			return reason.UnknownToken()
 		}
-		r.events.Book.Late++
+		r.Events.Book.Late++
 		if fate == token.Used {
 			return reason.TokenUsed()
 		}
 		return reason.TokenStale()
 	}
-	r.tokens.End(d.token, token.Used)
-	d.token = ""
+	r.Tokens.End(d.Token, token.Used)
+	d.Token = ""
 	r.settle(d, s, reason.Located(s.Err, by, version), now)
 	return nil
 }
 
 // settle applies the outcome of the current attempt.
-func (r *Router) settle(d *delivery, s *wire.Settle, err *wire.Error, now clock.Instant) {
+func (r *Carrier) settle(d *Delivery, s *wire.Settle, err *wire.Error, now clock.Instant) {
 	switch {
 	case err != nil:
 		r.retry(d, err, false, now)
@@ -90,10 +90,10 @@ func (r *Router) settle(d *delivery, s *wire.Settle, err *wire.Error, now clock.
 // Withdraw says that the emitter does not wait for a promise any more: what
 // the promise waits for ends, without a dead letter, and it is rejected. A
 // promise that is settled stays so.
-func (r *Router) Withdraw(s *Source, promise uint64) {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.unlock(now)
+func (r *Carrier) Withdraw(s *Source, promise uint64) {
+	now := r.Clock.Now()
+	r.Mu.Lock()
+	defer r.Unlock(now)
 	if ev := s.Find(promise); ev != nil {
 		r.abandon(ev, reason.Withdrawn(s.Address), wire.Withdrawn, now)
 	}
@@ -103,7 +103,7 @@ func (r *Router) Withdraw(s *Source, promise uint64) {
 // or which was rejected: their handlers are told. One that another route's
 // rejection ends is a failure of its own, and goes to a dead letter where its
 // route has one.
-func (r *Router) abandon(ev *event, err *wire.Error, why wire.Cause, now clock.Instant) {
+func (r *Carrier) abandon(ev *Event, err *wire.Error, why wire.Cause, now clock.Instant) {
 	if ev.Ending {
 		return
 	}
@@ -111,12 +111,12 @@ func (r *Router) abandon(ev *event, err *wire.Error, why wire.Cause, now clock.I
 	ev.Open++ // the last of them must not free it
 	for n := range ev.Deliveries {
 		d := &ev.Deliveries[n]
-		if !d.await || d.state == fresh || d.state == idle {
+		if !d.Await || d.State == Fresh || d.State == Idle {
 			continue
 		}
-		if d.state == inFlight {
-			r.touch(d.home.a.Outlet)
-			_ = d.home.a.Outlet.Cancel(d.number, d.attempt, why)
+		if d.State == InFlight {
+			r.touch(d.Home.a.Outlet)
+			_ = d.Home.a.Outlet.Cancel(d.number, d.Attempt, why)
 		}
 		if why == wire.Rejected {
 			r.fail(d, err, now)
@@ -124,5 +124,5 @@ func (r *Router) abandon(ev *event, err *wire.Error, why wire.Cause, now clock.I
 			r.finish(d, book.Rejected, nil, err, now)
 		}
 	}
-	r.events.Release(ev)
+	r.Events.Release(ev)
 }

@@ -1,4 +1,4 @@
-package route
+package carrier
 
 import "time"
 
@@ -10,19 +10,19 @@ import "time"
 // batch is how many deliveries one hold of the lock may wake.
 const batch = 256
 
-// arm sets the alarm of a delivery to a moment, 0 for none.
-func (r *Router) arm(d *delivery, due int64) {
-	r.alarms.Remove(&d.alarm)
-	if due == 0 || d.state == idle {
+// Arm sets the alarm of a delivery to a moment, 0 for none.
+func (r *Carrier) Arm(d *Delivery, due int64) {
+	r.Alarms.Remove(&d.Alarm)
+	if due == 0 || d.State == Idle {
 		return
 	}
-	d.alarm.Due = due
-	r.alarms.Push(&d.alarm)
+	d.Alarm.Due = due
+	r.Alarms.Push(&d.Alarm)
 	r.before(due)
 }
 
 // before makes Run look again at due at the latest.
-func (r *Router) before(due int64) {
+func (r *Carrier) before(due int64) {
 	if r.next != 0 && r.next <= due {
 		return
 	}
@@ -34,39 +34,39 @@ func (r *Router) before(due int64) {
 }
 
 // tick wakes what is due and returns how long Run sleeps, or false for ever.
-func (r *Router) tick() (time.Duration, bool) {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.unlock(now)
+func (r *Carrier) tick() (time.Duration, bool) {
+	now := r.Clock.Now()
+	r.Mu.Lock()
+	defer r.Unlock(now)
 	left := batch
-	for a := r.alarms.First(); left > 0 && a != nil && a.Due <= now.Mono; a = r.alarms.First() {
+	for a := r.Alarms.First(); left > 0 && a != nil && a.Due <= now.Mono; a = r.Alarms.First() {
 		left--
-		r.alarms.Remove(a)
+		r.Alarms.Remove(a)
 		switch d := a.Of; {
-		case d.state == inFlight || d.state == detached:
+		case d.State == InFlight || d.State == Detached:
 			r.timeout(d, now)
 		case d.Resting():
-			d.route.Waiting.Wake(&d.Waiter)
-			r.arm(d, d.ev.Until)
-			r.dirty.Stir(d.route)
+			d.Route.Waiting.Wake(&d.Waiter)
+			r.Arm(d, d.Ev.Until)
+			r.Dirty.Stir(d.Route)
 		default:
 			r.expire(d, now)
 		}
 	}
 	next := int64(0)
-	for _, t := range r.targets {
+	for _, t := range r.Targets {
 		for _, rt := range t.Routes {
 			d := rt.Flight.First()
-			for ; left > 0 && d != nil && d.due <= now.Mono; d = rt.Flight.First() {
+			for ; left > 0 && d != nil && d.Due <= now.Mono; d = rt.Flight.First() {
 				left--
 				r.timeout(d, now)
 			}
-			if d != nil && (next == 0 || d.due < next) {
-				next = d.due
+			if d != nil && (next == 0 || d.Due < next) {
+				next = d.Due
 			}
 		}
 	}
-	if a := r.alarms.First(); a != nil && (next == 0 || a.Due < next) {
+	if a := r.Alarms.First(); a != nil && (next == 0 || a.Due < next) {
 		next = a.Due
 	}
 	r.next = next

@@ -1,4 +1,4 @@
-package route
+package carrier
 
 import (
 	"cmp"
@@ -39,12 +39,12 @@ type Attachment struct {
 // by each inbox, below 1<<40, and keep their number for a later attempt at the
 // same inbox.
 type Inbox struct {
-	r      *Router
+	r      *Carrier
 	a      Attachment
-	target *target
+	target *Target
 
-	desk    queue.Desk[Inbox] // it and numbers are guarded by Router.mu
-	numbers number.Table[delivery, book.Book]
+	Desk    queue.Desk[Inbox] // it and numbers are guarded by Carrier.Mu
+	numbers number.Table[Delivery, book.Book]
 }
 
 // Address returns the address of the instance.
@@ -57,37 +57,39 @@ func (i *Inbox) Handle() uint32 { return i.a.Handle }
 // now on. Nothing is delivered before it gives credit. An earlier attachment of
 // the same address gets nothing new, and settles what it has until its Inbox is
 // closed.
-func (r *Router) Attach(a Attachment) *Inbox {
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.unlock(now)
-	t := r.target(a.Address)
+func (r *Carrier) Attach(a Attachment) *Inbox {
+	now := r.Clock.Now()
+	r.Mu.Lock()
+	defer r.Unlock(now)
+	t := r.Target(a.Address)
 	i := &Inbox{r: r, a: a, target: t}
-	i.desk = queue.Desk[Inbox]{Of: i, Address: a.Address, Version: a.Version, Actions: a.Actions}
-	r.inboxes[i] = struct{}{}
+	i.Desk = queue.Desk[Inbox]{Of: i, Address: a.Address, Version: a.Version, Actions: a.Actions}
+	r.Inboxes[i] = struct{}{}
 	if t.Desk != nil {
 		t.Desk.Stopped = true
 	}
 	t.Gone = nil
-	t.Seat(&i.desk)
+	t.Seat(&i.Desk)
 	for _, rt := range t.Routes {
-		r.rejectHopeless(rt, now)
-		r.dirty.Stir(rt)
+		r.RejectHopeless(rt, now)
+		r.Dirty.Stir(rt)
 	}
 	return i
 }
 
 // Credit allows n more deliveries, up to a million at a time.
 func (i *Inbox) Credit(n uint32) {
-	b := Batch{r: i.r}
-	b.Credit(i, n)
-	b.Close()
+	r := i.r
+	r.Mu.Lock()
+	i.Give(n)
+	r.Unlock(r.Clock.Now())
 }
 
-func (i *Inbox) give(n uint32) {
-	i.desk.Give(n)
-	if i.target.Desk == &i.desk {
-		i.r.dirty.Soil(i.target)
+// Give is Credit under the lock.
+func (i *Inbox) Give(n uint32) {
+	i.Desk.Give(n)
+	if i.target.Desk == &i.Desk {
+		i.r.Dirty.Soil(i.target)
 	}
 }
 
@@ -96,23 +98,24 @@ func (i *Inbox) give(n uint32) {
 // when it is not wanted any more, or forged when the instance never had the
 // delivery; that is counted and is no fault of the connection.
 func (i *Inbox) Settle(s *wire.Settle) error {
-	now := i.r.clock.Now()
-	i.r.mu.Lock()
-	defer i.r.unlock(now)
-	if err := i.settle(s, now); err != nil {
+	now := i.r.Clock.Now()
+	i.r.Mu.Lock()
+	defer i.r.Unlock(now)
+	if err := i.SettleNow(s, now); err != nil {
 		return err
 	}
 	return nil
 }
 
-func (i *Inbox) settle(s *wire.Settle, now clock.Instant) *wire.Error {
+// SettleNow is Settle under the lock.
+func (i *Inbox) SettleNow(s *wire.Settle, now clock.Instant) *wire.Error {
 	r := i.r
 	d, ledger := i.numbers.Find(s.Ref)
-	if d == nil || i.desk.Closed || d.state != inFlight || d.attempt != s.Attempt {
+	if d == nil || i.Desk.Closed || d.State != InFlight || d.Attempt != s.Attempt {
 		return i.late(s.Ref, s.Attempt, d, ledger)
 	}
 	err := reason.Located(s.Err, i.a.Address, i.a.Version)
-	if err != nil && err.Reason == wire.ReasonDraining && err.Retryable && i.desk.Stopped {
+	if err != nil && err.Reason == wire.ReasonDraining && err.Retryable && i.Desk.Stopped {
 		// It came when the drain had begun: for its successor, and no failure.
 		d.spared++
 		r.again(d, err, 0, now)
@@ -123,15 +126,15 @@ func (i *Inbox) settle(s *wire.Settle, now clock.Instant) *wire.Error {
 }
 
 // late counts a settle that nobody wants and says why.
-func (i *Inbox) late(number uint64, attempt uint32, d *delivery, ledger *book.Book) *wire.Error {
-	if !i.desk.Closed && !i.numbers.Given(number) {
+func (i *Inbox) late(number uint64, attempt uint32, d *Delivery, ledger *book.Book) *wire.Error {
+	if !i.Desk.Closed && !i.numbers.Given(number) {
 		return reason.Forged(i.a.Address, "never had a delivery %d", number)
 	}
-	i.r.events.Book.Late++
+	i.r.Events.Book.Late++
 	if ledger != nil {
 		ledger.Late++
 	}
-	if d == nil && !i.desk.Closed && !i.desk.Stopped {
+	if d == nil && !i.Desk.Closed && !i.Desk.Stopped {
 		return reason.AlreadySettled(i.a.Address, number)
 	}
 	return reason.StaleAttempt(i.a.Address, number, attempt)
@@ -140,9 +143,9 @@ func (i *Inbox) late(number uint64, attempt uint32, d *delivery, ledger *book.Bo
 // InFlight returns the number of deliveries handed out and not settled, and
 // the credit left.
 func (i *Inbox) InFlight() (n, credit int) {
-	i.r.mu.Lock()
-	defer i.r.mu.Unlock()
-	return i.desk.InFlight, i.desk.Credit
+	i.r.Mu.Lock()
+	defer i.r.Mu.Unlock()
+	return i.Desk.InFlight, i.Desk.Credit
 }
 
 // Down waits until at most n deliveries are in flight, and reports whether that
@@ -166,17 +169,17 @@ func (i *Inbox) Down(ctx context.Context, n int) bool {
 // Stop takes the inbox out of use for new deliveries; what is in flight may
 // still be settled.
 func (i *Inbox) Stop() {
-	i.r.mu.Lock()
+	i.r.Mu.Lock()
 	i.stop()
-	i.r.mu.Unlock()
+	i.r.Mu.Unlock()
 }
 
 func (i *Inbox) stop() {
-	i.desk.Stopped = true
-	if i.target.Desk == &i.desk {
+	i.Desk.Stopped = true
+	if i.target.Desk == &i.Desk {
 		i.target.Seat(nil)
 	}
-	i.r.swept = false
+	i.r.Swept = false
 }
 
 // Close ends the inbox: what is in flight is given up for the reason why,
@@ -185,24 +188,24 @@ func (i *Inbox) stop() {
 // attempt. A nil why is a crash. Safe to call twice.
 func (i *Inbox) Close(why *wire.Error) {
 	r := i.r
-	now := r.clock.Now()
-	r.mu.Lock()
-	defer r.unlock(now)
-	if i.desk.Closed {
+	now := r.Clock.Now()
+	r.Mu.Lock()
+	defer r.Unlock(now)
+	if i.Desk.Closed {
 		return
 	}
-	i.desk.Closed = true
+	i.Desk.Closed = true
 	i.stop()
-	delete(r.inboxes, i)
+	delete(r.Inboxes, i)
 	if why == nil {
 		why = reason.Crashed()
 	}
 	err := reason.Located(why, i.a.Address, i.a.Version)
-	given := i.inFlight()
+	given := i.Flying()
 	slices.Reverse(given) // each goes to the front
 	for _, d := range given {
 		switch {
-		case d.state != inFlight || d.home != i: // ended with one before, which was its event's too
+		case d.State != InFlight || d.Home != i: // ended with one before, which was its event's too
 		case err.Reason == wire.ReasonDraining:
 			d.spared++
 			r.again(d, err, 0, now)
@@ -211,14 +214,14 @@ func (i *Inbox) Close(why *wire.Error) {
 		}
 	}
 	for _, d := range i.numbers.All() { // they wait for another attempt, elsewhere
-		d.home = nil
+		d.Home = nil
 	}
-	i.numbers = number.Table[delivery, book.Book]{}
+	i.numbers = number.Table[Delivery, book.Book]{}
 }
 
-// inFlight returns what is in flight, in the order in which it was taken.
-func (i *Inbox) inFlight() []*delivery {
-	all := slices.DeleteFunc(i.numbers.All(), func(d *delivery) bool { return d.state != inFlight })
-	slices.SortFunc(all, func(a, b *delivery) int { return cmp.Compare(a.seq, b.seq) })
+// Flying returns what is in flight, in the order in which it was taken.
+func (i *Inbox) Flying() []*Delivery {
+	all := slices.DeleteFunc(i.numbers.All(), func(d *Delivery) bool { return d.State != InFlight })
+	slices.SortFunc(all, func(a, b *Delivery) int { return cmp.Compare(a.seq, b.seq) })
 	return all
 }

@@ -1,4 +1,4 @@
-package route
+package carrier
 
 import (
 	"github.com/pluginhost/host/host/route/internal/book"
@@ -7,54 +7,54 @@ import (
 	"github.com/pluginhost/host/host/route/internal/reason"
 )
 
-// route is the queue of one route, target the address that it leads to.
-type (
-	route  = queue.Route[delivery, Inbox]
-	target = queue.Target[delivery, Inbox]
-)
+// Route is the queue of one route.
+type Route = queue.Route[Delivery, Inbox]
 
-// offer gives a delivery to its route, which takes it or finishes it.
-func (r *Router) offer(d *delivery, now clock.Instant) {
-	rt := d.route
+// Target is the address that it leads to.
+type Target = queue.Target[Delivery, Inbox]
+
+// Offer gives a delivery to its route, which takes it or finishes it.
+func (r *Carrier) Offer(d *Delivery, now clock.Instant) {
+	rt := d.Route
 	rt.Book.Take()
 	switch {
-	case d.fault != nil:
+	case d.Fault != nil:
 	case rt.Hopeless() != nil:
-		d.fault = rt.Hopeless()
+		d.Fault = rt.Hopeless()
 	case rt.Room() || rt.Blocks():
 	case rt.DropsOldest() && rt.Waiting.Oldest() != nil:
 		r.finish(rt.Waiting.Oldest(), book.Dropped, nil, reason.QueueFull("dropped as the oldest", rt.Name, rt.Waiting.Len()), now)
 	default:
-		d.fault = reason.QueueFull("refused", rt.Name, rt.Waiting.Len())
-		r.finish(d, book.Rejected, nil, d.fault, now)
+		d.Fault = reason.QueueFull("refused", rt.Name, rt.Waiting.Len())
+		r.finish(d, book.Rejected, nil, d.Fault, now)
 		return
 	}
-	if d.fault != nil {
-		r.fail(d, d.fault, now)
+	if d.Fault != nil {
+		r.fail(d, d.Fault, now)
 		return
 	}
 	r.seq++
 	d.seq = r.seq
-	d.state = queued
+	d.State = Queued
 	rt.Waiting.Push(&d.Waiter)
-	r.dirty.Stir(rt)
+	r.Dirty.Stir(rt)
 }
 
 // admit takes parked deliveries while there is room.
-func (r *Router) admit(rt *route, now clock.Instant) {
+func (r *Carrier) admit(rt *Route, now clock.Instant) {
 	for !rt.Parked.Empty() && rt.Waiting.Len() < rt.Limit() {
 		d := rt.Parked.First()
-		rt.Parked.Remove(&d.line)
-		r.alarms.Remove(&d.alarm)
-		d.state = idle
-		ev := d.ev
+		rt.Parked.Remove(&d.Line)
+		r.Alarms.Remove(&d.Alarm)
+		d.State = Idle
+		ev := d.Ev
 		ev.Parked--
 		ev.Open++ // offer may finish the delivery
-		r.offer(d, now)
-		r.arm(d, ev.Until)
+		r.Offer(d, now)
+		r.Arm(d, ev.Until)
 		if ev.Parked == 0 {
-			r.events.Accept(ev, now)
+			r.Events.Accept(ev, now)
 		}
-		r.events.Release(ev)
+		r.Events.Release(ev)
 	}
 }
