@@ -86,10 +86,11 @@ func TestFlushed(t *testing.T) {
 			{"late", func() { _ = b.Settle(&wire.Settle{Ref: 99}) }, false, false},
 			{"no such event", func() { a.index = 9; a.emit("1") }, false, true},
 		} {
-			a.flushed, b.flushed = 0, 0
+			a.flushed.Store(0)
+			b.flushed.Store(0)
 			step.do()
-			if (b.flushed > 0) != step.out || (a.flushed > 0) != step.reply {
-				t.Errorf("%s: the outlet was flushed %d times, the replier %d times", step.name, b.flushed, a.flushed)
+			if (b.flushed.Load() > 0) != step.out || (a.flushed.Load() > 0) != step.reply {
+				t.Errorf("%s: the outlet was flushed %d times, the replier %d times", step.name, b.flushed.Load(), a.flushed.Load())
 			}
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,7 +75,7 @@ func routeTo(name, instance string, f ...func(*config.Delivery)) config.Route {
 type instance struct {
 	*Inbox
 	mu        sync.Mutex
-	flushed   int
+	flushed   atomic.Int32
 	got       []wire.Deliver
 	cancelled []string
 	err       error // of the next Deliver
@@ -108,7 +109,7 @@ func (i *instance) Cancel(delivery uint64, attempt uint32, _ wire.Cause) error {
 }
 
 // Flush implements Outlet.
-func (i *instance) Flush() { i.flushed++ }
+func (i *instance) Flush() { i.flushed.Add(1) }
 
 // take returns what was delivered since the last take.
 func (i *instance) take() []wire.Deliver {
@@ -156,7 +157,7 @@ type emitter struct {
 	g        *rig
 	mu       sync.Mutex
 	index    uint32 // of the next event
-	flushed  int
+	flushed  atomic.Int32
 	next     uint64
 	accepted map[uint64]int
 	settled  map[uint64][]wire.Settle
@@ -189,7 +190,7 @@ func (r replier) Settle(s *wire.Settle) error {
 	return nil
 }
 
-func (r replier) Flush() { r.flushed++ }
+func (r replier) Flush() { r.flushed.Add(1) }
 
 // emit emits an event and returns the number of its promise.
 func (e *emitter) emit(data string, f ...func(*wire.Event)) uint64 {

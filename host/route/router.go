@@ -41,15 +41,23 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// What stands between the router and instances; see internal/carrier.
-type (
-	Source     = carrier.Source     // an emitter of events
-	Replier    = carrier.Replier    // takes what the router tells an emitter
-	Flusher    = carrier.Flusher    // may keep back what it is told
-	Outlet     = carrier.Outlet     // takes what the router sends to one instance
-	Attachment = carrier.Attachment // says which instance attaches
-	Inbox      = carrier.Inbox      // the router's side of an attached instance
-)
+// Source is an emitter of events.
+type Source = carrier.Source
+
+// Replier takes what the router tells an emitter.
+type Replier = carrier.Replier
+
+// Attachment says which instance attaches.
+type Attachment = carrier.Attachment
+
+// Outlet takes what the router sends to one instance.
+type Outlet = carrier.Outlet
+
+// Inbox is the router's side of an attached instance.
+type Inbox = carrier.Inbox
+
+// Flusher may keep back what it is told.
+type Flusher = carrier.Flusher
 
 type (
 	event    = carrier.Event

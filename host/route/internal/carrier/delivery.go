@@ -15,6 +15,7 @@ import (
 // State says where a delivery is.
 type State uint8
 
+// States.
 const (
 	Fresh    State = iota // not given to its route yet
 	Idle                  // nowhere: on its way from one state to another, or finished

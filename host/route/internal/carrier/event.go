@@ -8,12 +8,13 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// Types of their own: Go 1.26 does not take aliases of generic types whose
-// arguments lead back to them.
-type (
-	Link  struct{ *Route }            // a route as the table has it
-	Cache struct{ match.Cache[Link] } // what is remembered of a source
-)
+// Link is a route as the table has it. Link and Cache are types of their own:
+// Go 1.26 does not take aliases of generic types whose arguments lead back to
+// them.
+type Link struct{ *Route }
+
+// Cache is what is remembered of a source.
+type Cache struct{ match.Cache[Link] }
 
 // Event is an event on its way, with its promise.
 type Event = emission.Event[Delivery, Cache]

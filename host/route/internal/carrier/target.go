@@ -9,6 +9,7 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
+// Target returns what is at an address, and makes it where there is nothing.
 func (r *Carrier) Target(address string) *Target {
 	t := r.Targets[address]
 	if t == nil {
