@@ -5,7 +5,10 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -121,30 +124,48 @@ func (c *conns) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for n, k := range c.open {
-		if k.state == http.StateNew || k.state == http.StateIdle {
+		if (k.state == http.StateNew || k.state == http.StateIdle) && !arrived(n) {
 			_ = n.Close()
 		}
 	}
+}
+
+// arrived reports whether a connection has something to read that the server
+// has not seen yet: on a busy machine that takes a while.
+func arrived(n net.Conn) bool {
+	x, ok := n.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := x.SyscallConn()
+	if err != nil {
+		return false
+	}
+	waiting := 0
+	_ = raw.Control(func(fd uintptr) { // of a closed connection nothing is wanted
+		waiting, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) // bytes in the socket
+	})
+	return waiting > 0
 }
 
 // busy reports whether a connection may still get a request or an answer.
 func (c *conns) busy(begin time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, k := range c.open {
+	for n, k := range c.open {
 		since := k.since
 		if since.Before(begin) {
 			since = begin
 		}
 		switch k.state {
 		case http.StateNew:
-			if time.Since(since) < firstGrace {
+			if time.Since(since) < firstGrace || arrived(n) {
 				return true
 			}
 		case http.StateActive:
 			return true
 		case http.StateIdle:
-			if time.Since(since) < idleGrace {
+			if time.Since(since) < idleGrace || arrived(n) {
 				return true
 			}
 		}
