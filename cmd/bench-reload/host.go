@@ -33,7 +33,7 @@ func (s *hostServer) config(what string, n int) string {
 	case what == "replaced":
 		timeout = fmt.Sprintf("%dms", 30_000+n)
 	case what == "killed": // alone in its process, which may end often
-		process = "  process {\n    isolation = \"instance\"\n    restart   = { max = 100000, within = \"1m\", backoff = \"1ms\" }\n  }\n"
+		process = "  process {\n    isolation = \"instance\"\n    restart   = { max = 100000, within = \"1s\", backoff = \"1ms\" }\n  }\n"
 	case what == "port" && n%2 == 1, what == "taken" && n%2 == 1:
 		extra = httpInstance("extra", s.ports.extra, "30s", "")
 	case what == "invalid" && n%2 == 1:
