@@ -154,6 +154,16 @@ func TestSocketChangesInPlace(t *testing.T) {
 	until(t, "the path is gone", func() bool { _, err := os.Lstat(path); return os.IsNotExist(err) })
 }
 
+// A process cannot run as a user that there is not.
+func TestUnknownUser(t *testing.T) {
+	d := run(t, setup(t, "", "probe-1.0.0"))
+	d.write("host.hcl", "plugin \"probe\" \"a\" {\n  process {\n    user = \"nosuchuser\"\n  }\n}\n")
+	r := d.must(apply.RolledBack)
+	if len(r.Diagnostics) != 1 || r.Diagnostics[0].Range.Line != 3 || !strings.Contains(r.Diagnostics[0].Detail, "nosuchuser") {
+		t.Errorf("%+v", r.Diagnostics)
+	}
+}
+
 // Two instances of one configuration cannot have overlapping addresses.
 func TestOverlapIsAnError(t *testing.T) {
 	port := freePort(t)

@@ -29,6 +29,11 @@ func (t *transaction) reserve(ctx context.Context) error {
 		return err
 	}
 	for _, m := range t.made {
+		if name := m.config.Process.User; name != "" {
+			if _, err := resource.UserID(name); err != nil {
+				t.diagnose(m.config, "process.user", "There is no such user", err.Error())
+			}
+		}
 		for _, r := range m.config.Resources {
 			lease, err := t.a.o.Leases.Acquire(ctx, m.Owner(), want(r))
 			if err != nil && ctx.Err() != nil {
@@ -204,6 +209,9 @@ func placeOf(c *config.Instance, attribute string) config.Range {
 		if r.Attribute == attribute && attribute != "" {
 			return r.Range
 		}
+	}
+	if r, ok := c.Attrs[attribute]; ok {
+		return r
 	}
 	top, _, _ := strings.Cut(attribute, ".")
 	top, _, _ = strings.Cut(top, "[")

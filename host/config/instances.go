@@ -180,6 +180,11 @@ func (b *builder) instance(g *group, key string, ctx *hcl.EvalContext) (in *Inst
 	defer func() { b.diags.Address = "" }()
 
 	in.Process = b.process(g, ctx)
+	for _, x := range g.block.Body.Blocks {
+		if a := x.Body.Attributes["user"]; a != nil && x.Type == "process" {
+			in.Attrs["process.user"] = diagnostic.ToRange(a.SrcRange)
+		}
+	}
 	attrs := map[string]*hclsyntax.Attribute{}
 	for name, a := range g.block.Body.Attributes {
 		if name != "for_each" && name != "depends_on" && name != "process" {

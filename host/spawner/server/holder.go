@@ -8,27 +8,34 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
-// maxScan bounds how many descriptors of other processes are looked at.
-const maxScan = 100_000
+// How many descriptors of other processes are looked at, and for how long: a
+// name is a help, and others wait for the spawner meanwhile.
+const (
+	maxScan  = 100_000
+	scanTime = 200 * time.Millisecond
+)
 
 // holder finds who has one of the sockets open. Of several it names one that
 // did not get it from another of them: that is the one to stop.
 func holder(inodes map[string]bool) string {
-	looked := 0
+	looked, end := 0, time.Now().Add(scanTime)
 	holders := map[string]bool{} // by pid
 	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
 	for _, dir := range dirs {
-		fds, err := os.ReadDir(dir)
+		d, err := os.Open(dir)
 		if err != nil {
 			continue // another user's, or gone
 		}
+		fds, _ := d.Readdirnames(maxScan) // those that could be read
+		_ = d.Close()
 		for _, fd := range fds {
-			if looked++; looked > maxScan {
+			if looked++; looked > maxScan || looked%128 == 0 && time.Now().After(end) {
 				break
 			}
-			if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && inodes[to] {
+			if to, err := os.Readlink(dir + "/" + fd); err == nil && inodes[to] {
 				holders[filepath.Base(filepath.Dir(dir))] = true
 				break
 			}
