@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -114,7 +113,7 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 		return nil, errNotMeasured
 	}
 	if what == "taken" {
-		l, err := net.Listen("tcp4", at(p.extra))
+		l, err := listen(at(p.extra))
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +132,7 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 	if err != nil {
 		return nil, err
 	}
-	defer stop(false)
+	defer func() { _ = stop(false) }() // the error of a client that is ended says nothing
 	begin := time.Now()
 	tick := time.NewTicker(o.every)
 	defer tick.Stop()

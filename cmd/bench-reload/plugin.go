@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -52,7 +51,7 @@ func servePlugin() {
 // backend is the process behind the proxies: it answers slowly, on a port that
 // it prints, until its standard input ends.
 func backend() error {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := listen("127.0.0.1:0")
 	if err != nil {
 		return err
 	}

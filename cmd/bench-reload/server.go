@@ -141,7 +141,7 @@ func tail(b []byte) []byte { return b[max(0, len(b)-2000):] }
 
 // get returns the body of a response of 200, or nothing.
 func get(port int, path string) string {
-	c, err := net.DialTimeout("tcp4", at(port), time.Second)
+	c, err := connect(port)
 	if err != nil {
 		return ""
 	}
@@ -158,6 +158,15 @@ func get(port int, path string) string {
 	return text
 }
 
+// listen and connect are short, on loopback.
+func listen(address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp4", address)
+}
+
+func connect(port int) (net.Conn, error) {
+	return (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp4", at(port))
+}
+
 func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // poll waits until something is so.
@@ -172,7 +181,7 @@ func poll(ctx context.Context, so func() bool) error {
 
 // serves reports whether somebody accepts connections on a port.
 func serves(port int) bool {
-	c, err := net.DialTimeout("tcp4", at(port), time.Second)
+	c, err := connect(port)
 	if err != nil {
 		return false
 	}
@@ -206,7 +215,7 @@ func (d *daemon) stop() {
 func blockOfPorts(n int) ([]int, error) {
 	var all []int
 	for port := 10_000; port < 32_000 && len(all) < n; port++ {
-		l, err := net.Listen("tcp4", at(port))
+		l, err := listen(at(port))
 		if err != nil {
 			continue
 		}
@@ -223,7 +232,7 @@ func blockOfPorts(n int) ([]int, error) {
 func freePorts(n int) ([]int, error) {
 	var all []int
 	for range n {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		l, err := listen("127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
