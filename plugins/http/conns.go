@@ -108,26 +108,32 @@ func (c *conns) drain(ctx context.Context, ran <-chan struct{}) {
 	begin := time.Now()
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
-	for c.busy(begin) {
+	for c.busy(begin) || c.leave() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
-	c.leave()
 }
 
 // leave closes the connections that had their grace and sent nothing: Shutdown
-// would wait for the new ones among them.
-func (c *conns) leave() {
+// would wait for the new ones among them. It reports whether one has sent
+// something after all, which Shutdown would not answer.
+func (c *conns) leave() (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for n, k := range c.open {
-		if (k.state == http.StateNew || k.state == http.StateIdle) && !arrived(n) {
+		if k.state != http.StateNew && k.state != http.StateIdle {
+			continue
+		}
+		if arrived(n) {
+			left = true
+		} else {
 			_ = n.Close()
 		}
 	}
+	return left
 }
 
 // arrived reports whether a connection has something to read that the server
