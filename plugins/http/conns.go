@@ -56,10 +56,28 @@ func (c *conns) Accept() (net.Conn, error) {
 		<-c.room
 		return nil, err
 	}
+	n = &watched{Conn: n, of: c}
 	c.mu.Lock()
 	c.open[n] = &conn{state: http.StateNew, since: time.Now()}
 	c.mu.Unlock()
 	return n, nil
+}
+
+// watched is a connection that is active from its first byte on. The server
+// says so only when it has read a whole request, which on a busy machine is long
+// after the bytes have left the socket.
+type watched struct {
+	net.Conn
+	of *conns
+}
+
+// Read implements net.Conn.
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if n > 0 {
+		w.of.state(w, http.StateActive)
+	}
+	return n, err
 }
 
 // state is the server's ConnState.
@@ -139,7 +157,8 @@ func (c *conns) leave() (left bool) {
 // arrived reports whether a connection has something to read that the server
 // has not seen yet: on a busy machine that takes a while.
 func arrived(n net.Conn) bool {
-	x, ok := n.(syscall.Conn)
+	w, _ := n.(*watched)
+	x, ok := w.Conn.(syscall.Conn)
 	if !ok {
 		return false
 	}
