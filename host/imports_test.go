@@ -78,7 +78,7 @@ var rules = []rule{
 		why: "generated types stay inside the contract; everybody else has its Go types"},
 	{in: `.`, not: `^host/control(/|$)`, refuse: `^connectrpc\.com/`,
 		why: "the control API is defined and served in one place"},
-	{in: `.`, not: `^cmd/host$`, refuse: `^github\.com/spf13/`,
+	{in: `.`, not: `^cmd/host(/internal/usage)?$`, refuse: `^github\.com/spf13/`,
 		why: "flags and words are the command's"},
 	{in: `^cmd/host/internal/`, refuse: `^(net|net/http|os/exec|os/signal)$|^host$`,
 		why: "what reads and prints for a command asks neither the daemon nor the machine; the command does"},

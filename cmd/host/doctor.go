@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/spawner/executable"
 	"github.com/pluginhost/host/host/spawner/policy"
@@ -30,7 +31,7 @@ func doctorCommand(a *app) *cobra.Command {
 missing: green is there, yellow is missing and something weaker takes its place,
 red keeps host run from starting. The last lines are the policy in force. The
 exit code is 1 when something is red.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(*cobra.Command, []string) error {
 			lines, rules := a.examine(user, policyFile, allow)
 			red := 0
@@ -79,7 +80,7 @@ func (a *app) examine(name, policyFile string, allow []string) (lines []checked,
 		}
 		say(f.Name, light, "%s", f.Text)
 	}
-	u, lacks, err := managerUser(name, a.dir)
+	u, lacks, err := managerUser(name, a.target.Dir)
 	if err != nil {
 		say("user", "red", "%v", err)
 		return lines, nil
@@ -101,7 +102,7 @@ func (a *app) examine(name, policyFile string, allow []string) (lines []checked,
 	}
 	files, _ := config.Open(s)
 	if files == nil {
-		say("configuration", "yellow", "%s cannot be read here; host validate says why", a.dir)
+		say("configuration", "yellow", "%s cannot be read here; host validate says why", a.target.Dir)
 		return lines, p.Rules()
 	}
 	if err := executable.Directory(files.Host().PluginDir, u.UID); err != nil {

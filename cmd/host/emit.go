@@ -9,6 +9,7 @@ import (
 
 	"github.com/pluginhost/host/cmd/host/internal/input"
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -21,7 +22,7 @@ func emitCommand(a *app) *cobra.Command {
 		Short: "Send an event by hand and print how its promise settled",
 		Long: `Send an event as an instance would, for example host emit http.orders.request,
 and wait for the outcome of its promise. Exit 1 when it was rejected.`,
-		Args: exactly("TYPE"),
+		Args: usage.Exactly("TYPE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if timeout <= 0 {
 				return &exit{exitUsage, fmt.Sprintf("--timeout %s: it is more than nothing", timeout)}

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
-	"path/filepath"
-
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/input"
+	"github.com/pluginhost/host/cmd/host/internal/source"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/config/syntax"
 )
@@ -26,9 +22,9 @@ input to standard output.`,
 				return a.formatStdin()
 			}
 			if len(args) == 0 {
-				args = []string{a.dir}
+				args = []string{a.target.Dir}
 			}
-			files, err := input.Sources(args)
+			files, err := source.Files(args)
 			if err != nil {
 				return err
 			}
@@ -41,55 +37,25 @@ input to standard output.`,
 
 // format formats files and prints the names of those that change.
 func (a *app) format(files []string, check bool) error {
-	broken, changed := config.Diagnostics{}, []string{}
-	for _, name := range files {
-		src, err := input.File(name, syntax.MaxFile)
-		if err != nil {
-			return err
-		}
-		out, diags := config.Format(src, name)
-		broken = append(broken, diags...)
-		if diags.HasErrors() || bytes.Equal(out, src) {
-			continue
-		}
-		changed = append(changed, name)
-		if check {
-			continue
-		}
-		if err := replace(name, out); err != nil {
-			return err
-		}
+	changed, broken, err := source.Format(files, !check)
+	if err != nil {
+		return err
 	}
-	if a.json() {
-		err := a.printJSON(struct {
-			Changed     []string           `json:"changed"`
-			Diagnostics config.Diagnostics `json:"diagnostics"`
-		}{changed, broken})
-		if err != nil {
-			return err
-		}
-	} else {
+	err = a.show(map[string]any{"changed": changed, "diagnostics": broken}, func() {
 		for _, name := range changed {
-			_, _ = fmt.Fprintln(a.stdout, name)
+			a.out().Printf("%s\n", name)
 		}
 		a.diagnose(a.stderr, broken)
-	}
+	})
 	switch {
+	case err != nil:
+		return err
 	case broken.HasErrors():
 		return &exit{exitInvalid, ""}
 	case check && len(changed) > 0:
 		return &exit{exitFailed, ""}
 	}
 	return nil
-}
-
-// replace writes a file whole, keeps its mode, and follows a symbolic link.
-func replace(name string, text []byte) error {
-	target, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return err
-	}
-	return renameio.WriteFile(target, text, 0o644, renameio.WithExistingPermissions())
 }
 
 func (a *app) formatStdin() error {

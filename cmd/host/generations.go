@@ -6,7 +6,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/apply"
+	"github.com/pluginhost/host/host/control"
 )
 
 func rollbackCommand(a *app) *cobra.Command {
@@ -23,7 +25,7 @@ disk stay as they are; host reload applies them again.`,
 			if len(args) == 1 {
 				n, err := strconv.ParseUint(args[0], 10, 64)
 				if err != nil || n == 0 {
-					return wrong(cmd, "%q is not the number of a generation; host generations lists them", args[0])
+					return usage.Wrong(cmd, "%q is not the number of a generation; host generations lists them", args[0])
 				}
 				req.To = n
 			}
@@ -42,14 +44,9 @@ func confirmCommand(a *app) *cobra.Command {
 		Short: "Keep the generation that waits for it",
 		Long: `Keep the generation that host reload --confirm made: the daemon does not return to
 the one before.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			g, err := c.Confirm(cmd.Context())
+			g, err := ask(cmd.Context(), a, (*control.Client).Confirm)
 			if err != nil {
 				return err
 			}
@@ -66,14 +63,9 @@ func generationsCommand(a *app) *cobra.Command {
 		Long: `Show the attempts to change what is serving, newest first: who, when, what, and
 how it ended. Those whose generation is kept can be returned to with host
 rollback.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			g, err := c.Generations(cmd.Context())
+			g, err := ask(cmd.Context(), a, (*control.Client).Generations)
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config/lock"
 )
@@ -18,7 +19,7 @@ func (a *app) alone() (host.Options, error) {
 	if err != nil {
 		return host.Options{}, err
 	}
-	u, _, err := managerUser(defaultUser(), a.dir)
+	u, _, err := managerUser(defaultUser(), a.target.Dir)
 	if err != nil {
 		return host.Options{}, err
 	}
@@ -27,7 +28,7 @@ func (a *app) alone() (host.Options, error) {
 
 func lockCommands(a *app) []*cobra.Command {
 	return []*cobra.Command{{
-		Use: "lock", Short: "Write plugins.lock.hcl: these executables, and no others, are used from now on", Args: noArgs,
+		Use: "lock", Short: "Write plugins.lock.hcl: these executables, and no others, are used from now on", Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := a.alone()
 			if err != nil {
@@ -43,11 +44,11 @@ func lockCommands(a *app) []*cobra.Command {
 			for _, p := range plugins {
 				_, _ = fmt.Fprintf(a.stdout, "%s %s  %s\n", p.Name, p.Version, p.Digest[:12])
 			}
-			_, _ = fmt.Fprintf(a.stdout, "%s holds %s.\n", filepath.Join(a.dir, lock.Name), terminal.Count(len(plugins), "plugin"))
+			_, _ = fmt.Fprintf(a.stdout, "%s holds %s.\n", filepath.Join(a.target.Dir, lock.Name), terminal.Count(len(plugins), "plugin"))
 			return nil
 		},
 	}, {
-		Use: "verify", Short: "Compare the plugin directory with plugins.lock.hcl; nothing is executed", Args: noArgs,
+		Use: "verify", Short: "Compare the plugin directory with plugins.lock.hcl; nothing is executed", Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := a.alone()
 			if err != nil {
@@ -55,7 +56,7 @@ func lockCommands(a *app) []*cobra.Command {
 			}
 			all, err := host.VerifyLock(cmd.Context(), o)
 			if errors.Is(err, lock.ErrNone) {
-				err = fmt.Errorf("%w in %s: host plugins lock writes it", err, a.dir)
+				err = fmt.Errorf("%w in %s: host plugins lock writes it", err, a.target.Dir)
 			}
 			if err != nil {
 				return a.outcome(err)

@@ -9,9 +9,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/control"
 )
@@ -48,18 +48,21 @@ func main() {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := newRoot(a)
-	root.SetArgs(longFlags(args))
+	root.SetArgs(usage.LongFlags(args))
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var e *exit
+	var u usage.Error
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &u):
+		e = &exit{exitUsage, u.Error()}
 	case errors.As(err, &e):
 	case errors.Is(err, control.ErrUnreachable):
-		e = &exit{exitUnreachable, err.Error() + a.elsewhere()}
+		e = &exit{exitUnreachable, err.Error() + a.target.Elsewhere()}
 	default:
 		e = &exit{exitFailed, err.Error()}
 	}
@@ -67,21 +70,4 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		_, _ = fmt.Fprintln(stderr, "host: "+e.message)
 	}
 	return e.code
-}
-
-// longFlags lets the long flags of HCL tools be written with one dash.
-func longFlags(args []string) []string {
-	out := make([]string, 0, len(args))
-	for i, a := range args {
-		if a == "--" {
-			return append(out, args[i:]...)
-		}
-		name, _, _ := strings.Cut(a, "=")
-		switch name {
-		case "-var", "-var-file", "-detailed-exitcode", "-out", "-hold", "-plan", "-wait", "-confirm", "-offline", "-generation", "-dev", "-check":
-			a = "-" + a
-		}
-		out = append(out, a)
-	}
-	return out
 }

@@ -1,18 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/pluginhost/host/cmd/host/internal/input"
+	"github.com/pluginhost/host/cmd/host/internal/planfile"
 	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/apply"
-	"github.com/pluginhost/host/host/plan"
 )
 
 func planCommand(a *app) *cobra.Command {
@@ -26,18 +24,18 @@ func planCommand(a *app) *cobra.Command {
 and has them verified, then gives it back. With --out it holds what it reserved
 until host reload --plan applies the plan, another reload is committed, or --hold
 is over.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.noValues("plan"); err != nil {
 				return err
 			}
 			if out == "" && cmd.Flags().Changed("hold") {
-				return wrong(cmd, "--hold needs --out: only a plan in a file can be applied")
+				return usage.Wrong(cmd, "--hold needs --out: only a plan in a file can be applied")
 			}
 			if out == "" {
 				hold = 0
 			} else if hold <= 0 || hold > apply.MaxHold {
-				return wrong(cmd, "--hold %s: more than nothing and at most %s", hold, apply.MaxHold)
+				return usage.Wrong(cmd, "--hold %s: more than nothing and at most %s", hold, apply.MaxHold)
 			}
 			c, err := a.client()
 			if err != nil {
@@ -49,7 +47,7 @@ is over.`,
 				return err
 			}
 			if r.Held != nil {
-				if err := writePlan(out, r); err != nil {
+				if err := planfile.Write(out, r); err != nil {
 					return err
 				}
 			}
@@ -80,35 +78,6 @@ is over.`,
 	f.StringVar(&out, "out", "", "write the plan to this file and hold what it needs")
 	f.DurationVar(&hold, "hold", 10*time.Minute, "how long the plan of --out is held")
 	return cmd
-}
-
-// maxPlan bounds what reload --plan reads, in bytes.
-const maxPlan = 64 << 20
-
-// planFile is what plan --out writes and reload --plan reads.
-type planFile struct {
-	Held apply.Held `json:"held"`
-	Plan *plan.Plan `json:"plan"`
-}
-
-func writePlan(path string, r apply.Result) error {
-	b, err := json.MarshalIndent(planFile{*r.Held, r.Plan}, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(b, '\n'), 0o600)
-}
-
-func readPlan(path string) (*apply.Held, error) {
-	b, err := input.File(path, maxPlan)
-	if err != nil {
-		return nil, err
-	}
-	var p planFile
-	if err := json.Unmarshal(b, &p); err != nil || p.Held.ID == "" {
-		return nil, fmt.Errorf("%s is not a plan of host plan --out", path)
-	}
-	return &p.Held, nil
 }
 
 // progress prints progress where somebody looks.

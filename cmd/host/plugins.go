@@ -9,14 +9,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/catalog"
 	"github.com/pluginhost/host/host/config/diagnostic"
 )
 
 func pluginsCommand(a *app) *cobra.Command {
-	cmd := group("plugins", "Show the plugins in the plugin directory")
+	cmd := usage.Group("plugins", "Show the plugins in the plugin directory")
 	cmd.AddCommand(&cobra.Command{
-		Use: "list", Short: "List every executable found, and why it can or cannot be used", Args: noArgs,
+		Use: "list", Short: "List every executable found, and why it can or cannot be used", Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			entries, err := a.entries(cmd)
 			if err != nil {
@@ -34,7 +35,7 @@ func pluginsCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}, &cobra.Command{
-		Use: "show NAME", Short: "Show what a plugin can be configured with, emits and handles", Args: exactly("NAME"),
+		Use: "show NAME", Short: "Show what a plugin can be configured with, emits and handles", Args: usage.Exactly("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			entries, err := a.entries(cmd)
 			if err != nil {

@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/planfile"
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/apply"
 )
 
@@ -16,13 +18,13 @@ func reloadCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Apply the configuration on disk: all of it or nothing",
-		Args:  noArgs,
+		Args:  usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.noValues("reload"); err != nil {
 				return err
 			}
 			if file != "" {
-				held, err := readPlan(file)
+				held, err := planfile.Read(file)
 				if err != nil {
 					return err
 				}
@@ -47,7 +49,7 @@ func (a *app) reloadFlags(cmd *cobra.Command, req *apply.Request, quiet *bool) {
 // reload has a generation made, and prints what became of it.
 func (a *app) reload(cmd *cobra.Command, req apply.Request, quiet bool) error {
 	if cmd.Flags().Changed("confirm") && (req.Confirm < time.Second || req.Confirm > 24*time.Hour) {
-		return wrong(cmd, "--confirm %s: at least 1s and at most 24h", req.Confirm)
+		return usage.Wrong(cmd, "--confirm %s: at least 1s and at most 24h", req.Confirm)
 	}
 	c, err := a.client()
 	if err != nil {

@@ -1,16 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/target"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
@@ -24,10 +25,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	dir, addr, output   string
-	pluginDir, stateDir string
-	vars, varFiles      []string
-	noColor             bool
+	target  target.Target
+	output  string // text or json
+	noColor bool
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -37,12 +37,12 @@ func newRoot(a *app) *cobra.Command {
 		Long: `host turns the executables in a directory into plugins, configures instances of
 them and routes events between them, as the *.hcl files of a directory say.`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: subcommand,
+		Args: usage.Subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			// What is written on the command line goes before the environment.
 			if f := cmd.Flags(); !f.Changed("addr") && !f.Changed("config") && !f.Changed("state-dir") {
-				a.addr = os.Getenv("HOST_ADDR")
+				a.target.Addr = os.Getenv("HOST_ADDR")
 			}
 			if a.output != "text" && a.output != "json" {
 				return &exit{exitUsage, fmt.Sprintf("-o %s: there are text and json", a.output)}
@@ -51,13 +51,13 @@ them and routes events between them, as the *.hcl files of a directory say.`,
 		},
 	}
 	f := root.PersistentFlags()
-	f.StringVarP(&a.dir, "config", "c", ".", "directory of the configuration")
-	f.StringVar(&a.addr, "addr", "", "address of the daemon, unix:///PATH (default: the control socket of the configuration that -c or --state-dir name, else $HOST_ADDR)")
+	f.StringVarP(&a.target.Dir, "config", "c", ".", "directory of the configuration")
+	f.StringVar(&a.target.Addr, "addr", "", "address of the daemon, unix:///PATH (default: the control socket of the configuration that -c or --state-dir name, else $HOST_ADDR)")
 	f.StringVarP(&a.output, "output", "o", "text", "text or json")
-	f.StringArrayVar(&a.vars, "var", nil, "value of a variable for run and validate, name=value; may be repeated")
-	f.StringArrayVar(&a.varFiles, "var-file", nil, "file of values of variables for run and validate; may be repeated")
-	f.StringVar(&a.pluginDir, "plugin-dir", "", "directory of the plugins, in place of the configured one")
-	f.StringVar(&a.stateDir, "state-dir", "", "directory of the state, in place of the configured one")
+	f.StringArrayVar(&a.target.Vars, "var", nil, "value of a variable for run and validate, name=value; may be repeated")
+	f.StringArrayVar(&a.target.VarFiles, "var-file", nil, "file of values of variables for run and validate; may be repeated")
+	f.StringVar(&a.target.PluginDir, "plugin-dir", "", "directory of the plugins, in place of the configured one")
+	f.StringVar(&a.target.StateDir, "state-dir", "", "directory of the state, in place of the configured one")
 	f.BoolVar(&a.noColor, "no-color", os.Getenv("NO_COLOR") != "", "no colour on a terminal")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exit{exitUsage, fmt.Sprintf("%v\n%s --help lists the flags", err, cmd.CommandPath())}
@@ -68,11 +68,11 @@ them and routes events between them, as the *.hcl files of a directory say.`,
 		planCommand(a), reloadCommand(a), rollbackCommand(a), confirmCommand(a), generationsCommand(a), statusCommand(a),
 		pluginsCommand(a), eventsCommand(a), emitCommand(a), versionCommand(a),
 	)
-	root.SetHelpCommand(helpCommand(root))
+	root.SetHelpCommand(usage.Help(root))
 	root.InitDefaultCompletionCmd("completion")
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
-			c.Args = subcommand
+			c.Args = usage.Subcommand
 			c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
 	}
@@ -81,25 +81,20 @@ them and routes events between them, as the *.hcl files of a directory say.`,
 
 // source is the configuration that the global flags name.
 func (a *app) source() (config.Source, error) {
-	s := config.Source{Dir: a.dir, Vars: map[string]string{}, VarFiles: a.varFiles, Env: os.Environ(),
-		PluginDir: a.pluginDir, StateDir: a.stateDir}
-	for _, v := range a.vars {
-		name, value, ok := strings.Cut(v, "=")
-		if !ok || name == "" {
-			return s, &exit{exitUsage, fmt.Sprintf("--var %s: write name=value", v)}
-		}
-		s.Vars[name] = value
+	s, err := a.target.Source()
+	if err != nil {
+		return s, &exit{exitUsage, err.Error()}
 	}
 	return s, nil
 }
 
 // client returns a client of the daemon that the global flags name.
 func (a *app) client() (*control.Client, error) {
-	addr := a.addr
+	addr := a.target.Addr
 	if addr == "" {
-		state, err := a.state()
+		state, err := a.target.State()
 		if err != nil {
-			return nil, err
+			return nil, &exit{exitUsage, err.Error()}
 		}
 		addr = "unix://" + host.SocketPath(state)
 	}
@@ -110,44 +105,23 @@ func (a *app) client() (*control.Client, error) {
 	return c, nil
 }
 
-// elsewhere says how to name the daemon where nothing says that it is here.
-func (a *app) elsewhere() string {
-	if a.addr != "" || a.stateDir != "" {
-		return ""
-	}
-	if files, _ := filepath.Glob(filepath.Join(a.dir, "*.hcl")); len(files) > 0 {
-		return ""
-	}
-	dir, err := filepath.Abs(a.dir)
+// ask asks the daemon one question.
+func ask[T any](ctx context.Context, a *app, question func(*control.Client, context.Context) (T, error)) (T, error) {
+	c, err := a.client()
 	if err != nil {
-		dir = a.dir
+		var none T
+		return none, err
 	}
-	return fmt.Sprintf("\n%s holds no *.hcl file: -c names the directory of the configuration, --addr or HOST_ADDR the daemon", dir)
+	defer c.Close()
+	return question(c, ctx)
 }
 
 // noValues refuses values of variables where the running daemon has its own.
 func (a *app) noValues(command string) error {
-	if len(a.vars)+len(a.varFiles) == 0 {
+	if len(a.target.Vars)+len(a.target.VarFiles) == 0 {
 		return nil
 	}
 	return &exit{exitUsage, "host " + command + " takes no values of variables: the daemon keeps those that host run was given, and reads *.auto.hclvars files anew"}
-}
-
-// state returns the state directory, also when the rest of the configuration is
-// broken: a running daemon can be asked all the same.
-func (a *app) state() (string, error) {
-	if a.stateDir != "" {
-		return filepath.Abs(a.stateDir)
-	}
-	s, err := a.source()
-	if err != nil {
-		return "", err
-	}
-	s.HostOnly = true
-	if files, _ := config.Open(s); files != nil {
-		return files.Host().StateDir, nil
-	}
-	return filepath.Abs(filepath.Join(a.dir, "state"))
 }
 
 // logger logs to standard error.
@@ -166,7 +140,7 @@ func (a *app) outcome(err error) error {
 	switch {
 	case errors.As(err, &invalid):
 		a.diagnose(a.stderr, invalid.Diagnostics)
-		return &exit{exitInvalid, hinted(fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.dir), invalid.Hint)}
+		return &exit{exitInvalid, hinted(fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.target.Dir), invalid.Hint)}
 	case errors.As(err, &rolled):
 		a.diagnose(a.stderr, rolled.Diagnostics)
 		return &exit{exitRolledBack, hinted(rolled.Error(), rolled.Hint)}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/spawner"
@@ -40,7 +41,7 @@ The policy says what the manager may ask of the spawner. It is read from --polic
 (default ` + policy.Path + `, where it exists), and --allow adds lines to it. Without
 one root binds the ports 80, 443 and those from 1024 on, and any other user what
 the system allows. host doctor shows the policy in force.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.source()
 			if err != nil {
@@ -70,7 +71,7 @@ the system allows. host doctor shows the policy in force.`,
 				last = true
 			default:
 				if number, err = strconv.ParseUint(which, 10, 64); err != nil || number == 0 {
-					return wrong(cmd, "--generation %s: last, or a number of host generations", which)
+					return usage.Wrong(cmd, "--generation %s: last, or a number of host generations", which)
 				}
 			}
 			log := a.logger(level, logJSON || a.json())
@@ -98,7 +99,7 @@ the system allows. host doctor shows the policy in force.`,
 
 // supervise is host run before it is the manager.
 func (a *app) supervise(name, policyFile string, allow []string) error {
-	u, lacks, err := managerUser(name, a.dir)
+	u, lacks, err := managerUser(name, a.target.Dir)
 	if err != nil {
 		return &exit{exitFailed, err.Error()}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
@@ -22,12 +23,12 @@ func settleCommand(a *app) *cobra.Command {
 		Long: `Settle a delivery that an instance has detached, with the token that it gave out:
 resolve it with a value, or reject it with --error. Exit 1 when that is not taken;
 the reason is unknown_token, stale_attempt or already_settled.`,
-		Args: exactly("TOKEN"),
+		Args: usage.Exactly("TOKEN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := control.SettleRequest{Token: args[0]}
 			switch {
 			case failed != "" && cmd.Flags().Changed("value"):
-				return wrong(cmd, "--value and --error exclude each other")
+				return usage.Wrong(cmd, "--value and --error exclude each other")
 			case failed != "":
 				code, message, ok := strings.Cut(failed, ":")
 				r.Err = &wire.Error{Message: strings.TrimSpace(message)}
@@ -77,14 +78,9 @@ func deadCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dead",
 		Short: "List the deliveries that failed for good on routes with dead_letter",
-		Args:  noArgs,
+		Args:  usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			d, err := c.Dead(cmd.Context())
+			d, err := ask(cmd.Context(), a, (*control.Client).Dead)
 			if err != nil {
 				return err
 			}
@@ -113,7 +109,7 @@ the input that it makes of it now. Exit 1 when one was not taken, or there is no
 				r.Events = append(r.Events, id)
 			}
 			if len(r.Events) == 0 && r.Route == "" && !r.All {
-				return wrong(cmd, "replay needs ids, --route or --all")
+				return usage.Wrong(cmd, "replay needs ids, --route or --all")
 			}
 			c, err := a.client()
 			if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -15,7 +16,7 @@ func showCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Show the life of an event, its causes and what it led to",
-		Args:  exactly("ID"),
+		Args:  usage.Exactly("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id, err := wire.ParseID(args[0])
 			if err != nil {
@@ -35,9 +36,9 @@ func whyCommand(a *app) *cobra.Command {
 was false, or why it was rejected. A subject means the last event about it.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if last {
-				return noArgs(cmd, args)
+				return usage.None(cmd, args)
 			}
-			return exactly("ID or SUBJECT, or --last-failure")(cmd, args)
+			return usage.Exactly("ID or SUBJECT, or --last-failure")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r := control.StoryRequest{LastFailure: last}

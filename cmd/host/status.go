@@ -6,20 +6,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
+	"github.com/pluginhost/host/host/control"
 )
 
 func statusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
 		Short: "Show how the daemon and its instances are",
-		Args:  noArgs,
+		Args:  usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			s, err := c.Status(cmd.Context())
+			s, err := ask(cmd.Context(), a, (*control.Client).Status)
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/wire"
@@ -21,7 +22,7 @@ func tailCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "Show recent steps in the life of events, then new ones as they happen",
-		Args:  noArgs,
+		Args:  usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			filter := control.Filter{Type: kind, Failed: failed}
 			if id != "" {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/report"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 )
 
@@ -19,7 +20,7 @@ func testCommand(a *app) *cobra.Command {
 		Long: `Run the test blocks of the configuration: the event that each gives goes through the
 routes, simulated instances answer as it says, and what came of it is compared with
 what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			only, err := regexp.Compile(pattern)
 			if err != nil {
@@ -35,7 +36,7 @@ what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.
 			}
 			if diags.HasErrors() {
 				a.diagnose(a.stderr, diags)
-				return &exit{exitInvalid, fmt.Sprintf("the configuration in %s is invalid; no test was run", a.dir)}
+				return &exit{exitInvalid, fmt.Sprintf("the configuration in %s is invalid; no test was run", a.target.Dir)}
 			}
 			failed := 0
 			for _, r := range results {
@@ -43,12 +44,9 @@ what it expects. No daemon is needed and no plugin works. Exit 1 when one fails.
 					failed++
 				}
 			}
-			if a.json() {
-				if err := a.printJSON(map[string]any{"passed": failed == 0, "tests": results}); err != nil {
-					return err
-				}
-			} else {
-				report.Tests(a.out(), results, verbose)
+			err = a.show(map[string]any{"passed": failed == 0, "tests": results}, func() { report.Tests(a.out(), results, verbose) })
+			if err != nil {
+				return err
 			}
 			if failed > 0 {
 				return &exit{exitFailed, ""}

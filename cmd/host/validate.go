@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
+	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
 )
@@ -20,7 +21,7 @@ func validateCommand(a *app) *cobra.Command {
 daemon is needed. Executables that are not known yet are asked what they are; with --offline
 nothing is started, and what the manifest cache in the state directory does not
 know is a warning.`,
-		Args: noArgs,
+		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := a.alone()
 			if err != nil {
@@ -53,12 +54,12 @@ know is a warning.`,
 			if errors > 0 {
 				message := ""
 				if !a.json() {
-					message = fmt.Sprintf("the configuration in %s has %s", a.dir, terminal.Count(errors, "error"))
+					message = fmt.Sprintf("the configuration in %s has %s", a.target.Dir, terminal.Count(errors, "error"))
 				}
 				return &exit{exitInvalid, message}
 			}
 			if !a.json() {
-				_, _ = fmt.Fprintf(a.stdout, "The configuration in %s is valid.\n", a.dir)
+				_, _ = fmt.Fprintf(a.stdout, "The configuration in %s is valid.\n", a.target.Dir)
 			}
 			return nil
 		},

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -67,34 +66,4 @@ func JSON(arg string, stdin io.Reader, limit int64) (json.RawMessage, error) {
 		return nil, errors.New(`the data is not JSON; a string needs its quotes: '"text"'`)
 	}
 	return b, nil
-}
-
-// Sources puts the *.hcl files of a directory in its place. Hidden files are no
-// part of a configuration.
-func Sources(names []string) ([]string, error) {
-	var files []string
-	for _, name := range names {
-		st, err := os.Stat(name)
-		if err != nil {
-			return nil, err
-		}
-		if !st.IsDir() {
-			files = append(files, name)
-			continue
-		}
-		inside, err := os.ReadDir(name)
-		if err != nil {
-			return nil, err
-		}
-		before := len(files)
-		for _, e := range inside {
-			if filepath.Ext(e.Name()) == ".hcl" && !strings.HasPrefix(e.Name(), ".") && !e.IsDir() {
-				files = append(files, filepath.Join(name, e.Name()))
-			}
-		}
-		if len(files) == before {
-			return nil, fmt.Errorf("%s holds no *.hcl file; -c names the directory that does", name)
-		}
-	}
-	return files, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -71,20 +70,5 @@ func TestJSON(t *testing.T) {
 		if string(b) != c.want || (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
 			t.Errorf("%s is %q, %v; want %q, %q", c.arg, b, err, c.want, c.wrong)
 		}
-	}
-}
-
-func TestSources(t *testing.T) {
-	dir := in(t, map[string]string{"b.hcl": "", "a.hcl": "", ".hidden.hcl": "", "notes": ""})
-	if err := os.Mkdir(filepath.Join(dir, "sub.hcl"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	notes := filepath.Join(dir, "notes")
-	files, err := Sources([]string{notes, dir})
-	if want := []string{notes, filepath.Join(dir, "a.hcl"), filepath.Join(dir, "b.hcl")}; err != nil || !slices.Equal(files, want) {
-		t.Errorf("%v, %v; want %v", files, err, want)
-	}
-	if _, err := Sources([]string{filepath.Join(dir, "sub.hcl")}); err == nil || !strings.Contains(err.Error(), "holds no *.hcl file") {
-		t.Errorf("an empty directory: %v", err)
 	}
 }

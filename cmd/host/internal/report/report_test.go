@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,10 +11,12 @@ import (
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
 	"github.com/pluginhost/host/host/apply"
 	"github.com/pluginhost/host/host/catalog"
+	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/plan"
+	"github.com/pluginhost/host/host/trial"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -236,6 +239,18 @@ func TestPlugins(t *testing.T) {
 		`event said  It was said.`, `    any`, ``,
 		`action say  Says.`, `  takes`, `    text  string  required`, `  returns`, `    text  string  required`,
 		`x   rejected`, `  it is  no plugin`, `  /p/x`)
+}
+
+func TestTests(t *testing.T) {
+	all := []trial.Result{
+		{Name: "good", Passed: true, Elapsed: time.Second},
+		{Name: "bad", Elapsed: time.Second, Failures: []trial.Failure{{What: "value", Got: "1\a", Want: "2", Hint: "one\ntwo", Range: config.Range{File: "a.hcl", Line: 3}}}},
+	}
+	bad := []string{"--- FAIL: bad (1s)", "    a.hcl:3: value", "        got:  1 ", "        want: 2", "        one", "        two", "FAIL  1 of 2 tests"}
+	printed(t, func(out terminal.Printer) { Tests(out, all, false) }, bad...)
+	printed(t, func(out terminal.Printer) { Tests(out, all, true) }, slices.Concat([]string{"--- PASS: good (1s)"}, bad)...)
+	printed(t, func(out terminal.Printer) { Tests(out, all[:1], false) }, "ok  1 test")
+	printed(t, func(out terminal.Printer) { Tests(out, nil, false) }, "no tests")
 }
 
 // Lists in JSON are never null.

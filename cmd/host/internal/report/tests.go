@@ -7,8 +7,8 @@ import (
 	"github.com/pluginhost/host/host/trial"
 )
 
-// Tests prints how tests of a configuration ended; those that passed only when
-// verbose.
+// Tests prints which tests of a configuration failed, and why; with verbose also
+// which passed.
 func Tests(out terminal.Printer, results []trial.Result, verbose bool) {
 	failed := 0
 	for _, r := range results {
@@ -20,12 +20,11 @@ func Tests(out terminal.Printer, results []trial.Result, verbose bool) {
 			out.Printf("--- %s: %s (%s)\n", out.Paint(terminal.Green, "PASS"), terminal.Plain(r.Name), terminal.Short(r.Elapsed))
 		}
 		for _, f := range r.Failures {
-			out.Printf("    %s:%d: %s\n        got:  %s\n        want: %s\n", f.Range.File, f.Range.Line, f.What, terminal.Plain(f.Got), terminal.Plain(f.Want))
-			if f.Hint == "" {
-				continue
-			}
-			for _, line := range strings.Split(f.Hint, "\n") {
-				out.Printf("        %s\n", terminal.Plain(line))
+			out.Printf("    %s:%d: %s\n        got:  %s\n        want: %s\n", terminal.Plain(f.Range.File), f.Range.Line, f.What, terminal.Plain(f.Got), terminal.Plain(f.Want))
+			if f.Hint != "" {
+				for line := range strings.SplitSeq(f.Hint, "\n") {
+					out.Printf("        %s\n", terminal.Plain(line))
+				}
 			}
 		}
 	}
