@@ -14,6 +14,7 @@ import (
 	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/scenario"
 	"github.com/pluginhost/host/host/config/syntax"
+	"github.com/pluginhost/host/host/config/variable"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -156,18 +157,11 @@ type Source struct {
 }
 
 // Text is a file that a configuration was read from.
-type Text struct {
-	Path string
-	Text []byte
-	Vars bool // named by Source.VarFiles
-}
+type Text = variable.Text
 
 // Given is the value of a variable that came as text, from a flag or the
 // environment.
-type Given struct {
-	Value     string
-	Sensitive bool // the value must not be shown or written anywhere
-}
+type Given = variable.Given
 
 // Plugins tells what plugins there are. host/catalog's Snapshot is one.
 type Plugins interface {

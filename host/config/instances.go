@@ -17,6 +17,7 @@ import (
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/reference"
+	"github.com/pluginhost/host/host/config/variable"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -325,7 +326,7 @@ func (b *builder) readable(g *group, in *Instance, read map[string]cty.Value) ct
 			v = cty.DynamicVal // what is wrong with it has been told
 		}
 		if f.Type.Kind == schema.Secret {
-			v = b.markSecret(v)
+			v = variable.MarkSecret(v, b.diags)
 		}
 		m[f.Name] = v
 	}

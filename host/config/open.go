@@ -18,6 +18,7 @@ import (
 	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/function"
 	"github.com/pluginhost/host/host/config/syntax"
+	"github.com/pluginhost/host/host/config/variable"
 )
 
 // Files is a parsed configuration whose plugins have not been looked at yet.
@@ -48,7 +49,7 @@ func Open(src Source) (*Files, Diagnostics) {
 		return nil, diags.Sorted()
 	}
 	env := environ(src.Env)
-	f := &Files{src: src, dir: dir, diags: diags, given: map[string]Given{},
+	f := &Files{src: src, dir: dir, diags: diags,
 		functions: function.All(function.Outside{Dir: dir, Env: env, OnValue: diags.Secret})}
 	f.files = syntax.ReadDir(src.Dir, ".hcl", src.parsed(), diags)
 	if len(f.files) == 0 {
@@ -58,7 +59,8 @@ func Open(src Source) (*Files, Diagnostics) {
 		return nil, diags.Sorted()
 	}
 	f.checkBlocks()
-	f.variables = f.evalVariables(env)
+	scope := variable.Scope{Blocks: f.blocks("variable"), Dir: src.Dir, Files: src.VarFiles, Vars: src.Vars, Env: env, Functions: f.functions, Diags: diags}
+	f.variables, f.given, f.texts = scope.Eval()
 	f.evalHost()
 	return f, diags.Sorted()
 }
