@@ -81,7 +81,7 @@ var rules = []rule{
 	{in: `.`, not: `^cmd/host(/internal/usage)?$`, refuse: `^github\.com/spf13/`,
 		why: "flags and words are the command's"},
 	{in: `^cmd/host/internal/`, refuse: `^(net|net/http|os/exec|os/signal)$|^host$`,
-		why: "what reads and prints for a command asks neither the daemon nor the machine; the command does"},
+		why: "what reads and prints for a command calls no daemon and starts nothing; the command does"},
 	{in: `^cmd/host/internal/terminal$`, refuse: `^(host|sdk|cmd)(/|$)`,
 		why: "columns and colours are the same for everything that is printed"},
 	{in: `^host/(plan|promise|route|config)(/|$)`, refuse: `^(os/exec|net|net/http|syscall|golang\.org/x/sys/unix)$`,

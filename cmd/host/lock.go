@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/manager"
 	"github.com/pluginhost/host/cmd/host/internal/terminal"
 	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
@@ -19,7 +20,7 @@ func (a *app) alone() (host.Options, error) {
 	if err != nil {
 		return host.Options{}, err
 	}
-	u, _, err := managerUser(defaultUser(), a.target.Dir)
+	u, _, err := manager.User(manager.DefaultUser(), a.target.Dir)
 	if err != nil {
 		return host.Options{}, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pluginhost/host/cmd/host/internal/manager"
 	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
@@ -91,7 +92,7 @@ the system allows. host doctor shows the policy in force.`,
 	f.StringVar(&which, "generation", "", "serve the configuration of this generation, or of the last, in place of the files on disk")
 	f.BoolVar(&logJSON, "log-json", false, "log JSON lines, as -o json does")
 	f.BoolVar(&locked, "locked", false, "refuse to use any plugin without a plugins.lock.hcl")
-	f.StringVar(&user, "user", defaultUser(), "as root: who the manager and the plugins run as (default: $HOST_USER, host, whoever called sudo, or the configuration's owner)")
+	f.StringVar(&user, "user", manager.DefaultUser(), "as root: who the manager and the plugins run as (default: $HOST_USER, host, whoever called sudo, or the configuration's owner)")
 	f.StringVar(&policyFile, "policy", "", "file of what the spawner allows (default "+policy.Path+")")
 	f.StringArrayVar(&allow, "allow", nil, "a line to add to the policy, for example 'bind tcp *:22'; may be repeated")
 	return cmd
@@ -99,7 +100,7 @@ the system allows. host doctor shows the policy in force.`,
 
 // supervise is host run before it is the manager.
 func (a *app) supervise(name, policyFile string, allow []string) error {
-	u, lacks, err := managerUser(name, a.target.Dir)
+	u, lacks, err := manager.User(name, a.target.Dir)
 	if err != nil {
 		return &exit{exitFailed, err.Error()}
 	}
@@ -119,40 +120,4 @@ func (a *app) supervise(name, policyFile string, allow []string) error {
 		return &exit{code, ""} // the manager has said why
 	}
 	return nil
-}
-
-// defaultUser is $HOST_USER, for root.
-func defaultUser() string {
-	if os.Geteuid() != 0 {
-		return ""
-	}
-	return os.Getenv("HOST_USER")
-}
-
-// managerUser finds who the manager runs as, and says what is wrong with that.
-// A stranger who calls sudo, or is root in a container, should see it work; that
-// a better choice exists is shown in the status.
-func managerUser(name, dir string) (u *server.User, lacks []string, err error) {
-	if os.Geteuid() != 0 {
-		u, err := server.Caller()
-		if err == nil && name != "" && name != u.Name {
-			err = fmt.Errorf("only root can run the daemon as %s: sudo host run --user %s", name, name)
-		}
-		return u, nil, err
-	}
-	if name != "" {
-		u, err := server.Lookup(name)
-		return u, nil, err
-	}
-	owner := ""
-	if st, err := os.Stat(dir); err == nil {
-		owner = fmt.Sprint(st.Sys().(*syscall.Stat_t).Uid)
-	}
-	for _, name := range []string{"host", os.Getenv("SUDO_UID"), owner} {
-		if u, err := server.Lookup(name); name != "" && err == nil && u.UID != 0 {
-			return u, nil, nil
-		}
-	}
-	u, err = server.Lookup("0")
-	return u, []string{"the manager and the plugins run as root, although without its capabilities: there is no user host, and the configuration belongs to root; useradd --system host, or name a user with --user"}, err
 }
