@@ -11,8 +11,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
-	"github.com/pluginhost/host/host/config/reference"
-	"github.com/pluginhost/host/host/config/syntax"
+	"github.com/pluginhost/host/host/config/variable"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -52,7 +51,7 @@ func (g *group) address() string { return g.plugin + "." + g.name }
 func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
 	b := &builder{Files: f, plugins: plugins, groups: map[string]*group{}, kept: map[*hclsyntax.Block]*made{}, values: map[string]map[string]cty.Value{}, names: map[string]map[string]cty.Value{},
 		config: &Config{Dir: f.dir, Host: f.host}}
-	b.ctx = f.context(b.evalLocals())
+	b.ctx = f.context(variable.Locals(f.blocks("locals"), f.context, f.diags))
 	b.collect()
 	b.evalGroups()
 	b.evalRoutes()
@@ -70,69 +69,6 @@ func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
 	}
 	slices.SortFunc(b.config.Instances, func(x, y Instance) int { return strings.Compare(x.Address, y.Address) })
 	return b.config, diags
-}
-
-// evalLocals evaluates all locals, those that others refer to first.
-func (f *Files) evalLocals() map[string]cty.Value {
-	attrs := map[string]*hclsyntax.Attribute{}
-	var names []string
-	for _, b := range f.blocks("locals") {
-		for _, a := range syntax.SortedAttrs(b.Body) {
-			if other, twice := attrs[a.Name]; twice {
-				f.diags.Problem("Defined twice", fmt.Sprintf("local.%s is defined already at %s:%d.", a.Name, other.NameRange.Filename, other.NameRange.Start.Line), a.NameRange.Ptr())
-				continue
-			}
-			attrs[a.Name] = a
-			names = append(names, a.Name)
-		}
-		for _, x := range b.Body.Blocks {
-			f.diags.Problem("A block among locals", "locals has lines of the form name = value only.", x.TypeRange.Ptr())
-		}
-	}
-	refs := func(name string) []string {
-		var to []string
-		for _, t := range attrs[name].Expr.Variables() {
-			if t.RootName() == "local" && len(t) > 1 {
-				if a, ok := t[1].(hcl.TraverseAttr); ok && attrs[a.Name] != nil {
-					to = append(to, a.Name)
-				}
-			}
-		}
-		return to
-	}
-	values := map[string]cty.Value{}
-	for _, name := range names { // those that are wrong are not known
-		values[name] = cty.DynamicVal
-	}
-	// A local sees those that it refers to, and all where it refers to one that
-	// is not there, for a suggestion.
-	seen := func(name string) map[string]cty.Value {
-		some := map[string]cty.Value{}
-		for _, t := range attrs[name].Expr.Variables() {
-			if t.RootName() != "local" {
-				continue
-			}
-			if len(t) < 2 {
-				return values
-			}
-			a, ok := t[1].(hcl.TraverseAttr)
-			if !ok || attrs[a.Name] == nil {
-				return values
-			}
-			some[a.Name] = values[a.Name]
-		}
-		return some
-	}
-	order, cycles := reference.Sort(names, refs)
-	for _, cycle := range cycles {
-		f.diags.Problem("Locals refer to each other in a circle", strings.Join(cycle, " → ")+".", attrs[cycle[0]].NameRange.Ptr())
-	}
-	for _, name := range order {
-		if v, ok := f.eval(attrs[name].Expr, f.context(seen(name))); ok {
-			values[name] = v
-		}
-	}
-	return values
 }
 
 // collect finds the plugin blocks and their plugins.

@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"sync"
 
-	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
@@ -74,7 +73,7 @@ func (b *builder) recall(g *group) *made {
 // remember keeps what the block of a group made, where that can be.
 func (b *builder) remember(g *group, said int, shown cty.Value) {
 	if b.src.Cache == nil || g.manifest == nil || g.keyed || len(g.instances) != 1 || b.diags.Len() != said ||
-		volatile(g.manifest.Config, g.block.Body.Attributes) || !constant(g.block.Body) {
+		volatile(g.manifest.Config, g.block.Body.Attributes) || !syntax.Constant(g.block.Body) {
 		return
 	}
 	b.kept[g.block] = &made{manifest: g.manifest, digest: g.digest, dir: b.dir, instance: g.instances[0], shown: shown}
@@ -99,34 +98,4 @@ func volatile(fields []schema.Field, attributes hclsyntax.Attributes) bool {
 		}
 	}
 	return false
-}
-
-// constant reports whether nothing in a body refers to anything.
-func constant(body *hclsyntax.Body) bool {
-	if body.Attributes["depends_on"] != nil {
-		return false
-	}
-	for _, a := range body.Attributes {
-		if len(a.Expr.Variables()) > 0 || calls(a.Expr) {
-			return false
-		}
-	}
-	for _, x := range body.Blocks {
-		if !constant(x.Body) {
-			return false
-		}
-	}
-	return true
-}
-
-// calls reports whether an expression calls a function.
-func calls(e hclsyntax.Expression) bool {
-	found := false
-	_ = hclsyntax.VisitAll(e, func(n hclsyntax.Node) hcl.Diagnostics { // the visitor says nothing
-		if _, ok := n.(*hclsyntax.FunctionCallExpr); ok {
-			found = true
-		}
-		return nil
-	})
-	return found
 }

@@ -1,6 +1,6 @@
-// Package variable gives the variables of a configuration their values: from
-// flags, files, the environment or their defaults, checked against their types.
-// Package config calls it, and lets expressions see them.
+// Package variable gives the named values of a configuration: variables, from
+// flags, files, the environment or their defaults, checked against their types,
+// and locals. Package config calls it, and lets expressions see them.
 package variable
 
 import (
