@@ -41,7 +41,7 @@ func TestFormat(t *testing.T) {
 	put(t, broken, "a = \n")
 	for _, write := range []bool{false, true} {
 		changed, diags, err := Format([]string{good, broken, ugly}, write)
-		if err != nil || !slices.Equal(changed, []string{ugly}) || !diags.HasErrors() || diags[0].Range.File != broken {
+		if err != nil || !slices.Equal(changed, []string{ugly}) || !diags.HasErrors() || diags[0].File != broken {
 			t.Errorf("write %t: %v, %v, %v", write, changed, diags, err)
 		}
 		want := map[bool]string{false: "a=1\n", true: "a = 1\n"}[write]
