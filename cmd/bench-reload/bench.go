@@ -122,7 +122,7 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 	if err := s.start(ctx); err != nil {
 		return nil, err
 	}
-	if what == "killed" && name == "host" {
+	if what == "killed" && (name == "host" || name == "events") {
 		if _, err := s.change(ctx, what, 0); err != nil {
 			return nil, err
 		}

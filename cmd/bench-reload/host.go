@@ -17,16 +17,22 @@ import (
 
 var errNotMeasured = errors.New("not measured")
 
-// hostServer is this project's daemon with plugins/http in front and the
-// actions of this executable behind.
+// hostServer is this project's daemon with plugins/http in front, which answers
+// with a text as its peers do, or, with events, from the outcome of an event that
+// a process of this executable handles. Slow requests are always events.
 type hostServer struct {
 	daemon
-	o    options
-	size int
+	o      options
+	size   int
+	events bool
 }
 
 func (s *hostServer) config(what string, n int) string {
 	timeout, process, extra := "30s", "", ""
+	reply := fmt.Sprintf("  reply = %q\n", body)
+	if s.events {
+		reply = ""
+	}
 	switch {
 	case what == "route":
 		extra = fmt.Sprintf("route \"extra\" {\n  from = bench.answer.never\n  when = event.subject == \"%d\"\n  to   = bench.answer.fast\n}\n", n)
@@ -35,14 +41,14 @@ func (s *hostServer) config(what string, n int) string {
 	case what == "killed": // alone in its process, which may end often
 		process = "  process {\n    isolation = \"instance\"\n    restart   = { max = 100000, within = \"1s\", backoff = \"1ms\" }\n  }\n"
 	case what == "port" && n%2 == 1, what == "taken" && n%2 == 1:
-		extra = httpInstance("extra", s.ports.extra, "30s", "")
+		extra = httpInstance("extra", s.ports.extra, "30s", reply)
 	case what == "invalid" && n%2 == 1:
 		extra = "plugin \"http\" \"extra\" {\n  lisen = \"tcp://127.0.0.1:1\"\n}\n"
 	}
 	route := func(name, action string) string {
 		return fmt.Sprintf("route %q {\n  from = http.%s.request\n  to   = bench.answer.%s\n}\n", name, name, action)
 	}
-	return s.frame() + httpInstance("live", s.ports.live, timeout, process) + httpInstance("steady", s.ports.steady, "30s", "") +
+	return s.frame() + httpInstance("live", s.ports.live, timeout, reply+process) + httpInstance("steady", s.ports.steady, "30s", reply) +
 		httpInstance("slow", s.ports.slow, "30s", "") + "plugin \"bench\" \"answer\" {}\n" +
 		route("live", "fast") + route("steady", "fast") + route("slow", "slow") + extra
 }

@@ -63,7 +63,7 @@ func main() {
 	rates := flag.String("rates", "500,2000,4000", "requests a second")
 	sizes := flag.String("sizes", "10,100,1000,5000", "instances, of which one changes; empty for none")
 	cases := flag.String("cases", "", "some of "+strings.Join(caseNames(), ",")+"; empty for all, none for none")
-	servers := flag.String("servers", "host,nginx,caddy", "what to measure")
+	servers := flag.String("servers", "host,nginx,caddy", "what to measure; events is host answering from another process")
 	flag.Parse()
 	err := o.read(*rates, *sizes, *cases, *servers)
 	if err != nil || flag.NArg() > 0 {
@@ -105,7 +105,7 @@ func (o *options) read(rates, sizes, cases, servers string) error {
 	o.servers = strings.Split(servers, ",")
 	for _, s := range o.servers {
 		if makers[s] == nil {
-			return fmt.Errorf("there is no server %q: there are host, nginx and caddy", s)
+			return fmt.Errorf("there is no server %q: there are host, events, nginx and caddy", s)
 		}
 	}
 	if o.length < time.Second || o.every < 10*time.Millisecond || o.rounds < 1 {

@@ -51,6 +51,9 @@ var makers = map[string]func(o options, dir string, p ports) server{
 	"host": func(o options, dir string, p ports) server {
 		return &hostServer{daemon: daemon{dir: dir, ports: p}, o: o}
 	},
+	"events": func(o options, dir string, p ports) server {
+		return &hostServer{daemon: daemon{dir: dir, ports: p}, o: o, events: true}
+	},
 	"nginx": func(_ options, dir string, p ports) server { return &nginx{daemon{dir: dir, ports: p}} },
 	"caddy": func(_ options, dir string, p ports) server { return &caddy{daemon{dir: dir, ports: p}} },
 }
@@ -59,7 +62,7 @@ var makers = map[string]func(o options, dir string, p ports) server{
 func missing(servers []string) error {
 	var packages []string
 	for _, s := range servers {
-		if s == "host" {
+		if s == "host" || s == "events" {
 			continue
 		}
 		if _, err := exec.LookPath(s); err != nil {

@@ -27,6 +27,7 @@ type Config struct {
 	Data           string             `host:"data" default:"body" oneof:"body|request" doc:"The event's data: the JSON body itself, or an object with method, path, query, headers, remote and body."`
 	Subject        *template.Template `host:"subject" doc:"Subject of the event, a template over the JSON body: {{.id}}."`
 	BodyLimit      sdk.Bytes          `host:"body_limit" default:"1MiB" doc:"Largest body that is read."`
+	Reply          string             `host:"reply" doc:"Answer with this text and emit no event: for checks of health, and pages that do not change."`
 	Timeout        time.Duration      `host:"timeout" default:"30s" doc:"How long a response may take; the deadline of the event. Of the client, how long a call may take."`
 	MaxConnections int                `host:"max_connections" default:"10000" doc:"Connections at once; more wait in the socket's queue."`
 	Auth           *Auth              `host:"auth" doc:"Who may send requests; without it, everybody."`

@@ -115,6 +115,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusUnauthorized, sdk.Unauthenticated, "the request does not prove who sends it")
 		return
 	}
+	if c.Reply != "" {
+		_, _ = io.WriteString(w, c.Reply)
+		return
+	}
 	data, parsed, ok := s.data(r, body)
 	if !ok {
 		s.refuse(w, r, http.StatusBadRequest, sdk.InvalidArgument, "the body is not JSON")

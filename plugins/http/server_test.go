@@ -553,3 +553,15 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+// A text of its own needs no event, but whoever may not ask is refused as ever.
+func TestReply(t *testing.T) {
+	in, url := serve(t, sdktest.Config{"path": "/health", "methods": []string{"GET"}, "reply": "fine\n"})
+	if a := do(t, "GET", url+"/health", ""); a.status != 200 || a.body != "fine\n" || a.header.Get("X-Event-Id") != "" {
+		t.Errorf("%+v", a)
+	}
+	wantError(t, do(t, "POST", url+"/health", ""), 405, "unimplemented")
+	if e := in.Next("refused"); e.Event.Subject == "" {
+		t.Errorf("the first event is not that of the refused request: %+v", e.Event)
+	}
+}
