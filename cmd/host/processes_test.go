@@ -353,3 +353,25 @@ func reasonOf(err error) string {
 	}
 	return err.Error()
 }
+
+// A plugin runs as the user that its process block names, where the policy has
+// that: with state of its own, and a socket that the manager reaches.
+func TestAnotherUser(t *testing.T) {
+	needRoot(t)
+	p := newPair(t, fmt.Sprintf(listening, freeAddr(t))+`
+plugin "file" "f" {
+  watch = "*.csv"
+  process { user = "daemon" }
+}
+`, nil, "--allow", "user daemon")
+	pid := p.children()["file"]
+	status, _ := facts(t, pid)
+	uid, _, _ := strings.Cut(status["Uid"], "\t")
+	if uid == "0" || uid == "65534" || status["CapEff"] != "0000000000000000" || status["NoNewPrivs"] != "1" {
+		t.Errorf("file (%d): Uid %s CapEff %s NoNewPrivs %s", pid, status["Uid"], status["CapEff"], status["NoNewPrivs"])
+	}
+	st, err := os.Stat(filepath.Join(p.dir, "state", "instances", "file@daemon"))
+	if err != nil || fmt.Sprint(st.Sys().(*syscall.Stat_t).Uid) != uid || st.Mode().Perm() != 0o700 {
+		t.Errorf("its state: %v, %v", st, err)
+	}
+}
