@@ -91,6 +91,7 @@ func (t *Tree) open2(mount, own string) {
 			return err
 		}
 		have := strings.Fields(string(there))
+		sweep(parent)
 		dir := filepath.Join(parent, t.name)
 		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
@@ -140,6 +141,7 @@ func (t *Tree) open1(controller, own string) {
 		}
 		return
 	}
+	sweep(filepath.Join(mount, own))
 	dir := filepath.Join(mount, own, t.name)
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		t.why[controller] = err.Error()
@@ -147,6 +149,24 @@ func (t *Tree) open1(controller, own string) {
 	}
 	t.v1[controller] = dir
 	delete(t.why, controller)
+}
+
+// sweep removes what is left of spawners that were killed: empty groups below
+// host-PID… of processes that are gone.
+func sweep(parent string) {
+	old, _ := filepath.Glob(filepath.Join(parent, "host-[0-9]*.*"))
+	for _, dir := range old {
+		name, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "host-"), ".")
+		pid, err := strconv.Atoi(name)
+		if err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			continue
+		}
+		groups, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for _, g := range groups {
+			_ = unix.Rmdir(g) // a file, or one that is in use, stays
+		}
+		_ = unix.Rmdir(dir)
+	}
 }
 
 // Lacks says why a controller cannot be used, or "".
