@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pluginhost/host/sdk/wire/internal/frame"
 )
 
 // An event that passes costs no allocation, but for buffers that are kept.
@@ -20,20 +22,20 @@ func TestPassingAllocatesNothing(t *testing.T) {
 	h := Handler{Emit: func(*Emit) error { return nil }, Deliver: func(*Deliver) error { return nil },
 		Settle: func(*Settle) error { return nil }, Accept: func(uint64) error { return nil }, Credit: func(uint32, uint32) error { return nil }}
 	dec := decoder{handler: &h}
-	var frames []*frame
+	var frames []*frame.Frame
 	round := func() {
 		for range 100 {
 			_, _, _, _, _ = l.Emit(&e), l.Accept(7), l.Deliver(&d), l.Settle(&s), l.Credit(1, 1)
 		}
-		frames = l.pending.take(frames)
+		frames = l.pending.Take(frames)
 		for _, f := range frames {
-			b := f.sealed()
+			b := f.Sealed()
 			_, n := protowire.ConsumeVarint(b)
 			if err := dec.frame(b[n:]); err != nil {
 				t.Fatal(err)
 			}
 		}
-		l.pending.written(frames)
+		l.pending.Written(frames)
 	}
 	round()
 	if n := testing.AllocsPerRun(100, round) / 100; n > 0.05 {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pluginhost/host/sdk/wire/internal/frame"
 )
 
 // What a plugin process inherits besides the standard descriptors.
@@ -84,7 +86,7 @@ type Handler struct {
 // methods do no more.
 type Lane struct {
 	conn   net.Conn
-	direct direct        // writes without waiting; owned by who set writing
+	direct *frame.Direct // writes without waiting; owned by who set writing; nil where nothing can
 	wake   chan struct{} // to the writer; a place for one
 	ended  chan struct{} // closed when nothing is sent any more
 	unused sync.Once     // closes ended
@@ -94,17 +96,17 @@ type Lane struct {
 	mu      sync.Mutex
 	pending queue
 	running bool
-	writing bool          // somebody writes frames that were taken from pending
-	left    []*frame      // taken and not written: for the writer, which then owns writing
-	closing bool          // Close was called
-	err     error         // why sending fails; nil while it works
-	room    chan struct{} // closed when there is room again; nil when nobody waits
+	writing bool           // somebody writes frames that were taken from pending
+	flushed []*frame.Frame // taken by Flush; owned by who set writing
+	left    []*frame.Frame // taken and not written: for the writer, which then owns writing
+	closing bool           // Close was called
+	err     error          // why sending fails; nil while it works
+	room    chan struct{}  // closed when there is room again; nil when nobody waits
 }
 
 // NewLane returns a lane over conn, which it owns. Nothing starts before Run.
 func NewLane(conn net.Conn) *Lane {
-	l := &Lane{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	l.direct.open(conn)
+	l := &Lane{conn: conn, direct: frame.NewDirect(conn), wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = c.SetWriteBuffer(socketBuffer) // the kernel gives what net.core.wmem_max allows
 	}
@@ -192,7 +194,7 @@ func (l *Lane) PutEmit(e *Emit) error {
 	if err != nil {
 		return err
 	}
-	f.b = appendEmit(f.b, e, size, event)
+	f.Bytes = appendEmit(f.Bytes, e, size, event)
 	l.end()
 	return nil
 }
@@ -205,7 +207,7 @@ func (l *Lane) putAccept(promise uint64) error {
 	if err != nil {
 		return err
 	}
-	f.b = appendAccept(f.b, promise)
+	f.Bytes = appendAccept(f.Bytes, promise)
 	l.end()
 	return nil
 }
@@ -231,7 +233,7 @@ func (l *Lane) putDeliver(d *Deliver) error {
 	if err != nil {
 		return err
 	}
-	f.b = appendDeliver(f.b, d, size, event)
+	f.Bytes = appendDeliver(f.Bytes, d, size, event)
 	l.end()
 	return nil
 }
@@ -261,7 +263,7 @@ func (l *Lane) PutSettle(s *Settle) error {
 	if err != nil {
 		return err
 	}
-	f.b = appendSettle(f.b, s, size, rejected)
+	f.Bytes = appendSettle(f.Bytes, s, size, rejected)
 	l.end()
 	return nil
 }
@@ -300,7 +302,7 @@ func (l *Lane) numbers(field byte, x, y, z uint64) error {
 	if err != nil {
 		return err
 	}
-	f.b = appendNumbers(f.b, field, x, y, z)
+	f.Bytes = appendNumbers(f.Bytes, field, x, y, z)
 	l.end()
 	return nil
 }
@@ -314,7 +316,7 @@ func (l *Lane) Room(ctx context.Context) error {
 			l.mu.Unlock()
 			return ErrClosed
 		}
-		if l.pending.bytes < crowded {
+		if l.pending.Bytes() < crowded {
 			l.mu.Unlock()
 			return nil
 		}
@@ -334,7 +336,7 @@ func (l *Lane) Room(ctx context.Context) error {
 
 // begin locks the lane and returns the frame that takes an element of size
 // bytes; end unlocks it. With an error the lane is not locked.
-func (l *Lane) begin(size int) (*frame, error) {
+func (l *Lane) begin(size int) (*frame.Frame, error) {
 	l.mu.Lock()
 	switch {
 	case l.err != nil:
@@ -344,13 +346,13 @@ func (l *Lane) begin(size int) (*frame, error) {
 	case l.closing:
 		l.mu.Unlock()
 		return nil, ErrClosed
-	case l.pending.bytes > MaxBacklog:
+	case l.pending.Bytes() > MaxBacklog:
 		l.mu.Unlock()
 		l.fail(ErrBacklog)
 		_ = l.conn.Close()
 		return nil, ErrBacklog
 	}
-	return l.pending.frame(size), nil
+	return l.pending.Place(size + smallElement), nil
 }
 
 func (l *Lane) end() {

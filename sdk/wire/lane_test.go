@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/pluginhost/host/sdk/wire/internal/frame"
 	"github.com/pluginhost/host/sdk/wire/internal/pb"
 )
 
@@ -216,10 +217,10 @@ func TestBatching(t *testing.T) {
 	}
 	go l.Run(t.Context(), Handler{})
 	b.SetDeadline(time.Now().Add(patience))
-	r := frameReader{src: b}
+	r := frame.NewReader(b, MaxFrame)
 	next, frames := uint64(1), 0
 	for next <= n {
-		body, err := r.next()
+		body, err := r.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +264,7 @@ func TestConcurrentSenders(t *testing.T) {
 	credits := map[uint32]uint32{}
 	last := map[uint32]uint64{}
 	emits, cancels, detached, withdrawn := 0, 0, 0, 0
-	r := frameReader{src: peer}
+	r := frame.NewReader(peer, MaxFrame)
 	total := func() (n uint32) {
 		for _, c := range credits {
 			n += c
@@ -271,7 +272,7 @@ func TestConcurrentSenders(t *testing.T) {
 		return n
 	}
 	for emits < senders*each || cancels < senders*each || withdrawn < senders*each || detached < senders*each || total() < 2*senders*each {
-		body, err := r.next()
+		body, err := r.Next()
 		if err != nil {
 			t.Fatalf("%v after %d emits, %d cancels, %d credits", err, emits, cancels, total())
 		}
@@ -378,10 +379,10 @@ func TestHeld(t *testing.T) {
 		}
 		peer.SetReadDeadline(time.Now().Add(patience))
 	}
-	r := frameReader{src: peer}
+	r := frame.NewReader(peer, MaxFrame)
 	came := func(want int) {
 		t.Helper()
-		body, err := r.next()
+		body, err := r.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -439,9 +440,9 @@ func TestFlushOfMuch(t *testing.T) {
 	}
 	wait.Wait() // nobody reads: the socket is full in the middle of a frame
 	last := map[uint32]uint64{}
-	r := frameReader{src: peer}
+	r := frame.NewReader(peer, MaxFrame)
 	for got := 0; got < 3*n; {
-		body, err := r.next()
+		body, err := r.Next()
 		if err != nil {
 			t.Fatalf("%v after %d", err, got)
 		}

@@ -7,112 +7,21 @@ import (
 	"os"
 	"syscall"
 
-	"google.golang.org/protobuf/encoding/protowire"
+	"github.com/pluginhost/host/sdk/wire/internal/frame"
 )
-
-const (
-	readBuffer = 64 << 10 // bytes of the reader's buffer unless a frame is larger
-	calmFrames = 64       // frames that fit into readBuffer before a larger one is given back
-)
-
-// frameReader cuts a stream into frames.
-type frameReader struct {
-	src        io.Reader
-	buf        []byte
-	start, end int // what of buf is read and not handed out
-	calm       int // frames since one larger than readBuffer
-}
-
-// next returns the body of the next frame, valid until the next call.
-func (r *frameReader) next() ([]byte, error) {
-	for {
-		body, size, err := r.cut()
-		if body != nil || err != nil {
-			return body, err
-		}
-		if err := r.fill(size); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// cut returns a frame that is there completely, or else how many bytes of the
-// stream it takes, 0 when that is not known yet.
-func (r *frameReader) cut() ([]byte, int, error) {
-	length, n := protowire.ConsumeVarint(r.buf[r.start:r.end])
-	if n < 0 {
-		if r.end-r.start >= 10 {
-			return nil, 0, protocolErrorf("the length of a frame is not a varint")
-		}
-		return nil, 0, nil
-	}
-	if length > MaxFrame {
-		return nil, 0, protocolErrorf("a frame of %d bytes; the largest allowed has %d", length, MaxFrame)
-	}
-	size := n + int(length)
-	if r.end-r.start < size {
-		return nil, size, nil
-	}
-	body := r.buf[r.start+n : r.start+size : r.start+size]
-	r.start += size
-	return body, size, nil
-}
-
-// fill reads more of a frame of size bytes. The buffer grows as bytes arrive,
-// not as they are announced.
-func (r *frameReader) fill(size int) error {
-	have := r.end - r.start
-	if have == 0 {
-		r.start, r.end = 0, 0
-	}
-	r.settleSize(size, have)
-	if r.start > 0 && (r.end == len(r.buf) || r.start+size > len(r.buf)) {
-		r.end = copy(r.buf, r.buf[r.start:r.end])
-		r.start = 0
-	}
-	n, err := r.src.Read(r.buf[r.end:])
-	r.end += n
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
-	return err
-}
-
-// settleSize makes the buffer larger when a frame fills it, and small again
-// when frames have been small for a while.
-func (r *frameReader) settleSize(size, have int) {
-	if size > readBuffer {
-		r.calm = 0
-	} else {
-		r.calm++
-	}
-	want := len(r.buf)
-	switch {
-	case want == 0:
-		want = readBuffer
-	case have == len(r.buf):
-		want *= 2
-	case r.calm > calmFrames && have < readBuffer:
-		want = readBuffer
-	}
-	if want != len(r.buf) {
-		buf := make([]byte, want)
-		r.end = copy(buf, r.buf[r.start:r.end])
-		r.start, r.buf = 0, buf
-	}
-}
 
 // read hands what the peer sends to h until the stream ends.
 func (l *Lane) read(h *Handler) error {
-	r := frameReader{src: l.conn}
+	r := frame.NewReader(l.conn, MaxFrame)
 	d := decoder{handler: h}
 	for {
-		body, err := r.next()
+		body, err := r.Next()
 		if err != nil {
-			if closed(err) {
+			var m *frame.Malformed
+			switch {
+			case errors.As(err, &m):
+				return &ProtocolError{What: m.What}
+			case closed(err):
 				return nil
 			}
 			return err

@@ -1,0 +1,114 @@
+package frame
+
+import (
+	"fmt"
+	"io"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+const (
+	readBuffer = 64 << 10 // bytes of the reader's buffer unless a frame is larger
+	calmFrames = 64       // frames that fit into readBuffer before a larger one is given back
+)
+
+// Malformed says why what is read is no frame.
+type Malformed struct{ What string }
+
+func (e *Malformed) Error() string { return e.What }
+
+// Reader cuts a stream into frames.
+type Reader struct {
+	src        io.Reader
+	max        int // bytes of a body
+	buf        []byte
+	start, end int // what of buf is read and not handed out
+	calm       int // frames since one larger than readBuffer
+}
+
+// NewReader returns a reader of src that takes bodies of up to max bytes. It has
+// no buffer before Next.
+func NewReader(src io.Reader, max int) *Reader { return &Reader{src: src, max: max} }
+
+// Next returns the body of the next frame, valid until the next call. The error
+// is a *Malformed or that of the stream.
+func (r *Reader) Next() ([]byte, error) {
+	for {
+		body, size, err := r.cut()
+		if body != nil || err != nil {
+			return body, err
+		}
+		if err := r.fill(size); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// cut returns a frame that is there completely, or else how many bytes of the
+// stream it takes, 0 when that is not known yet.
+func (r *Reader) cut() ([]byte, int, error) {
+	length, n := protowire.ConsumeVarint(r.buf[r.start:r.end])
+	if n < 0 {
+		if r.end-r.start >= 10 {
+			return nil, 0, &Malformed{"the length of a frame is not a varint"}
+		}
+		return nil, 0, nil
+	}
+	if length > uint64(r.max) {
+		return nil, 0, &Malformed{fmt.Sprintf("a frame of %d bytes; the largest allowed has %d", length, r.max)}
+	}
+	size := n + int(length)
+	if r.end-r.start < size {
+		return nil, size, nil
+	}
+	body := r.buf[r.start+n : r.start+size : r.start+size]
+	r.start += size
+	return body, size, nil
+}
+
+// fill reads more of a frame of size bytes. The buffer grows as bytes arrive,
+// not as they are announced.
+func (r *Reader) fill(size int) error {
+	have := r.end - r.start
+	if have == 0 {
+		r.start, r.end = 0, 0
+	}
+	r.settleSize(size, have)
+	if r.start > 0 && (r.end == len(r.buf) || r.start+size > len(r.buf)) {
+		r.end = copy(r.buf, r.buf[r.start:r.end])
+		r.start = 0
+	}
+	n, err := r.src.Read(r.buf[r.end:])
+	r.end += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// settleSize makes the buffer larger when a frame fills it, and small again
+// when frames have been small for a while.
+func (r *Reader) settleSize(size, have int) {
+	if size > readBuffer {
+		r.calm = 0
+	} else {
+		r.calm++
+	}
+	want := len(r.buf)
+	switch {
+	case want == 0:
+		want = readBuffer
+	case have == len(r.buf):
+		want *= 2
+	case r.calm > calmFrames && have < readBuffer:
+		want = readBuffer
+	}
+	if want != len(r.buf) {
+		buf := make([]byte, want)
+		r.end = copy(buf, r.buf[r.start:r.end])
+		r.start, r.buf = 0, buf
+	}
+}
