@@ -2,10 +2,10 @@ package wire
 
 import (
 	"bytes"
-	"encoding/binary"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pluginhost/host/sdk/wire/internal/field"
 )
 
 // decoder hands the elements of frames to a handler. The elements are its own
@@ -16,91 +16,7 @@ type decoder struct {
 	emit    Emit
 	deliver Deliver
 	settle  Settle
-	names   map[string]string // strings that come again and again
-	last    [16]string        // of them, those that came last, by field
-}
-
-// maxNames bounds the strings that a decoder remembers, and maxName each.
-const (
-	maxNames = 512
-	maxName  = 128
-)
-
-// next takes one field off b: its tag, and its value as a number or as bytes.
-// A tag is field number << 3 | wire type. ok is false when b is malformed. Tags,
-// numbers and sizes of few bytes are nearly all there are, so they come first.
-func next(b []byte) (tag, num uint64, val, rest []byte, ok bool) {
-	if len(b) < 2 || b[0] >= 0x80 || b[0] < 1<<3 {
-		return anyNext(b)
-	}
-	switch protowire.Type(b[0] & 7) {
-	case protowire.BytesType:
-		n, end := 2, 2+int(b[1])
-		if b[1] >= 0x80 {
-			if len(b) < 3 || b[2] >= 0x80 {
-				return anyNext(b)
-			}
-			n, end = 3, 3+int(b[1]&0x7f)+int(b[2])<<7
-		}
-		if end > len(b) {
-			return 0, 0, nil, nil, false
-		}
-		return uint64(b[0]), 0, b[n:end:end], b[end:], true
-	case protowire.VarintType:
-		if b[1] < 0x80 {
-			return uint64(b[0]), uint64(b[1]), nil, b[2:], true
-		}
-		v, n := binary.Uvarint(b[1:])
-		if n <= 0 {
-			return 0, 0, nil, nil, false
-		}
-		return uint64(b[0]), v, nil, b[1+n:], true
-	case protowire.Fixed64Type:
-		if len(b) < 9 {
-			return 0, 0, nil, nil, false
-		}
-		return uint64(b[0]), binary.LittleEndian.Uint64(b[1:]), nil, b[9:], true
-	}
-	return anyNext(b)
-}
-
-// anyNext is next for every form.
-func anyNext(b []byte) (tag, num uint64, val, rest []byte, ok bool) {
-	tag, n := protowire.ConsumeVarint(b)
-	if n < 0 {
-		return 0, 0, nil, nil, false
-	}
-	b = b[n:]
-	field := tag >> 3
-	if field == 0 || field > uint64(protowire.MaxValidNumber) {
-		return 0, 0, nil, nil, false
-	}
-	switch protowire.Type(tag & 7) {
-	case protowire.BytesType:
-		size, n := protowire.ConsumeVarint(b)
-		if n < 0 || size > uint64(len(b)-n) {
-			return 0, 0, nil, nil, false
-		}
-		end := n + int(size)
-		return tag, 0, b[n:end:end], b[end:], true
-	case protowire.VarintType:
-		v, n := protowire.ConsumeVarint(b)
-		if n < 0 {
-			return 0, 0, nil, nil, false
-		}
-		return tag, v, nil, b[n:], true
-	case protowire.Fixed64Type:
-		if len(b) < 8 {
-			return 0, 0, nil, nil, false
-		}
-		return tag, binary.LittleEndian.Uint64(b), nil, b[8:], true
-	default: // of no field of ours
-		n := protowire.ConsumeFieldValue(protowire.Number(field), protowire.Type(tag&7), b)
-		if n < 0 {
-			return 0, 0, nil, nil, false
-		}
-		return tag, 0, nil, b[n:], true
-	}
+	names   field.Names
 }
 
 func malformed(what string) error { return protocolErrorf("%s is not valid protobuf", what) }
@@ -109,7 +25,7 @@ func malformed(what string) error { return protocolErrorf("%s is not valid proto
 // that this version does not know are skipped, here and below.
 func (d *decoder) frame(b []byte) error {
 	for len(b) > 0 {
-		tag, _, val, rest, ok := next(b)
+		tag, _, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("a frame")
 		}
@@ -149,7 +65,7 @@ func (d *decoder) onEmit(b []byte) error {
 	e := &d.emit
 	*e = Emit{}
 	for len(b) > 0 {
-		tag, num, val, rest, ok := next(b)
+		tag, num, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("an emit")
 		}
@@ -178,7 +94,7 @@ func (d *decoder) onAccept(b []byte) error {
 		return notAllowed("an accept")
 	}
 	for len(b) > 0 {
-		tag, num, val, rest, ok := next(b)
+		tag, num, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("an accept")
 		}
@@ -211,7 +127,7 @@ func (d *decoder) onDeliver(b []byte) error {
 	x := &d.deliver
 	*x = Deliver{}
 	for len(b) > 0 {
-		tag, num, val, rest, ok := next(b)
+		tag, num, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("a deliver")
 		}
@@ -250,7 +166,7 @@ func (d *decoder) onSettle(b []byte) error {
 	s := &d.settle
 	*s = Settle{}
 	for len(b) > 0 {
-		tag, num, val, rest, ok := next(b)
+		tag, num, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("a settle")
 		}
@@ -270,7 +186,7 @@ func (d *decoder) onSettle(b []byte) error {
 				return err
 			}
 		case 5<<3 | 2:
-			if s.Token, ok = text(val); !ok || len(val) > MaxToken {
+			if s.Token, ok = field.Text(val); !ok || len(val) > MaxToken {
 				return protocolErrorf("a token that is none")
 			}
 		case 6 << 3:
@@ -330,7 +246,7 @@ func (d *decoder) onWithdraw(b []byte) error {
 // numbers reads a message of up to three numbers.
 func numbers(b []byte) (n [3]uint64, ok bool) {
 	for len(b) > 0 {
-		tag, num, _, rest, ok := next(b)
+		tag, num, _, rest, ok := field.Next(b)
 		if !ok {
 			return n, false
 		}
@@ -346,34 +262,34 @@ func numbers(b []byte) (n [3]uint64, ok bool) {
 func (d *decoder) event(e *Event, b []byte) error {
 	header := 0
 	for len(b) > 0 {
-		tag, num, val, rest, ok := next(b)
+		tag, num, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("an event")
 		}
 		b = rest
 		switch tag {
 		case 1<<3 | 2:
-			ok = setID(&e.ID, val)
+			ok = field.SetID(&e.ID, val)
 		case 2<<3 | 2:
-			e.Type, ok = d.name(tag, val)
+			e.Type, ok = d.names.Text(tag, val)
 		case 3<<3 | 2:
-			e.Source, ok = d.name(tag, val)
+			e.Source, ok = d.names.Text(tag, val)
 		case 4<<3 | 2:
-			e.Subject, ok = text(val)
+			e.Subject, ok = field.Text(val)
 		case 5<<3 | 1:
 			e.Time = int64(num)
 		case 6<<3 | 2:
-			ok = setID(&e.Correlation, val)
+			ok = field.SetID(&e.Correlation, val)
 		case 7<<3 | 2:
-			ok = setID(&e.Causation, val)
+			ok = field.SetID(&e.Causation, val)
 		case 8<<3 | 1:
 			e.Deadline = int64(num)
 		case 9<<3 | 2:
-			e.Traceparent, ok = text(val)
+			e.Traceparent, ok = field.Text(val)
 		case 10<<3 | 2:
-			e.Tracestate, ok = text(val)
+			e.Tracestate, ok = field.Text(val)
 		case 11<<3 | 2:
-			e.ContentType, ok = d.name(tag, val)
+			e.ContentType, ok = d.names.Text(tag, val)
 		case 12<<3 | 2:
 			e.Data = val
 			continue
@@ -395,7 +311,7 @@ func (d *decoder) event(e *Event, b []byte) error {
 func (d *decoder) rejection(e *Error, b []byte) error {
 	header := 0
 	for len(b) > 0 {
-		tag, num, val, rest, ok := next(b)
+		tag, num, val, rest, ok := field.Next(b)
 		if !ok {
 			return malformed("an error")
 		}
@@ -404,18 +320,18 @@ func (d *decoder) rejection(e *Error, b []byte) error {
 		case 1 << 3:
 			e.Code = Code(uint32(num))
 		case 2<<3 | 2:
-			e.Reason, ok = d.name(tag, val)
+			e.Reason, ok = d.names.Text(tag, val)
 		case 3<<3 | 2:
-			e.Message, ok = text(val)
+			e.Message, ok = field.Text(val)
 		case 4 << 3:
 			e.Retryable = num != 0
 		case 5<<3 | 2:
 			e.Details = bytes.Clone(val)
 			continue
 		case 6<<3 | 2:
-			e.Instance, ok = d.name(tag, val)
+			e.Instance, ok = d.names.Text(tag, val)
 		case 7<<3 | 2:
-			e.Version, ok = d.name(tag, val)
+			e.Version, ok = d.names.Text(tag, val)
 		}
 		if !ok {
 			return protocolErrorf("field %d of an error is not UTF-8", tag>>3)
@@ -427,44 +343,4 @@ func (d *decoder) rejection(e *Error, b []byte) error {
 			len(e.Details), header, MaxEvent, MaxHeader)
 	}
 	return nil
-}
-
-// setID reads an id, or none.
-func setID(id *ID, b []byte) bool {
-	if len(b) == 0 {
-		*id = ID{}
-		return true
-	}
-	return copy(id[:], b) == len(id) && len(b) == len(id)
-}
-
-func text(b []byte) (string, bool) {
-	if !utf8.Valid(b) {
-		return "", false
-	}
-	return string(b), true
-}
-
-// name reads a string that probably came before, most often in the same field of
-// the element before.
-func (d *decoder) name(tag uint64, b []byte) (string, bool) {
-	last := &d.last[tag>>3&15]
-	if *last == string(b) {
-		return *last, true
-	}
-	s, ok := d.names[string(b)]
-	if !ok {
-		if s, ok = text(b); !ok {
-			return s, false
-		}
-		if len(b) > maxName {
-			return s, true
-		}
-		if d.names == nil || len(d.names) == maxNames {
-			d.names = map[string]string{}
-		}
-		d.names[s] = s
-	}
-	*last = s
-	return s, true
 }

@@ -1,145 +1,66 @@
 package wire
 
 import (
-	"encoding/binary"
 	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pluginhost/host/sdk/wire/internal/field"
 )
 
 // The lane's encoding is written by hand: generated code would allocate for
 // each element and copy what passes through. Every function here appends what
 // the generated code would. Tags are field number << 3 | wire type.
 
-// sizeBytes is the size of a bytes or string field of n bytes.
-func sizeBytes(n int) int {
-	if n == 0 {
-		return 0
-	}
-	return 1 + protowire.SizeBytes(n)
-}
-
-func sizeUint(v uint64) int {
-	if v == 0 {
-		return 0
-	}
-	return 1 + protowire.SizeVarint(v)
-}
-
-func sizeFixed(v int64) int {
-	if v == 0 {
-		return 0
-	}
-	return 1 + 8
-}
-
-func sizeID(id *ID) int {
-	if *id == (ID{}) {
-		return 0
-	}
-	return 1 + 1 + len(id)
-}
-
-func appendVarint(b []byte, v uint64) []byte {
-	switch {
-	case v < 1<<7:
-		return append(b, byte(v))
-	case v < 1<<14:
-		return append(b, byte(v)|0x80, byte(v>>7))
-	}
-	return protowire.AppendVarint(b, v)
-}
-
-func appendText(b []byte, tag byte, v string) []byte {
-	if v == "" {
-		return b
-	}
-	return append(appendVarint(append(b, tag), uint64(len(v))), v...)
-}
-
-func appendBytes[T ~string | ~[]byte](b []byte, tag byte, v T) []byte {
-	if len(v) == 0 {
-		return b
-	}
-	b = append(b, tag)
-	b = appendVarint(b, uint64(len(v)))
-	return append(b, v...)
-}
-
-func appendUint(b []byte, tag byte, v uint64) []byte {
-	if v == 0 {
-		return b
-	}
-	return appendVarint(append(b, tag), v)
-}
-
-func appendFixed(b []byte, tag byte, v int64) []byte {
-	if v == 0 {
-		return b
-	}
-	return binary.LittleEndian.AppendUint64(append(b, tag), uint64(v))
-}
-
-func appendID(b []byte, tag byte, id *ID) []byte {
-	if *id == (ID{}) {
-		return b
-	}
-	return append(append(b, tag, byte(len(id))), id[:]...)
-}
-
 // size returns the encoded size, or ErrTooLarge.
 func (e *Event) size() (int, error) {
-	header := sizeBytes(len(e.Type)) + sizeBytes(len(e.Source)) + sizeBytes(len(e.Subject)) +
-		sizeBytes(len(e.Traceparent)) + sizeBytes(len(e.Tracestate)) + sizeBytes(len(e.ContentType))
+	header := field.SizeBytes(len(e.Type)) + field.SizeBytes(len(e.Source)) + field.SizeBytes(len(e.Subject)) +
+		field.SizeBytes(len(e.Traceparent)) + field.SizeBytes(len(e.Tracestate)) + field.SizeBytes(len(e.ContentType))
 	if header > MaxHeader || len(e.Data) > MaxEvent {
 		return 0, ErrTooLarge
 	}
-	return header + sizeID(&e.ID) + sizeID(&e.Correlation) + sizeID(&e.Causation) +
-		sizeFixed(e.Time) + sizeFixed(e.Deadline) + sizeBytes(len(e.Data)), nil
+	return header + field.SizeID(&e.ID) + field.SizeID(&e.Correlation) + field.SizeID(&e.Causation) +
+		field.SizeFixed(e.Time) + field.SizeFixed(e.Deadline) + field.SizeBytes(len(e.Data)), nil
 }
 
 func (e *Event) append(b []byte) []byte {
-	b = appendID(b, 1<<3|2, &e.ID)
-	b = appendText(b, 2<<3|2, e.Type)
-	b = appendText(b, 3<<3|2, e.Source)
-	b = appendText(b, 4<<3|2, e.Subject)
-	b = appendFixed(b, 5<<3|1, e.Time)
-	b = appendID(b, 6<<3|2, &e.Correlation)
-	b = appendID(b, 7<<3|2, &e.Causation)
-	b = appendFixed(b, 8<<3|1, e.Deadline)
-	b = appendText(b, 9<<3|2, e.Traceparent)
-	b = appendText(b, 10<<3|2, e.Tracestate)
-	b = appendText(b, 11<<3|2, e.ContentType)
-	return appendBytes(b, 12<<3|2, e.Data)
-}
-
-func appendHeader(b []byte, tag byte, size int) []byte {
-	return appendVarint(append(b, tag), uint64(size))
+	b = field.AppendID(b, 1<<3|2, &e.ID)
+	b = field.AppendText(b, 2<<3|2, e.Type)
+	b = field.AppendText(b, 3<<3|2, e.Source)
+	b = field.AppendText(b, 4<<3|2, e.Subject)
+	b = field.AppendFixed(b, 5<<3|1, e.Time)
+	b = field.AppendID(b, 6<<3|2, &e.Correlation)
+	b = field.AppendID(b, 7<<3|2, &e.Causation)
+	b = field.AppendFixed(b, 8<<3|1, e.Deadline)
+	b = field.AppendText(b, 9<<3|2, e.Traceparent)
+	b = field.AppendText(b, 10<<3|2, e.Tracestate)
+	b = field.AppendText(b, 11<<3|2, e.ContentType)
+	return field.AppendBytes(b, 12<<3|2, e.Data)
 }
 
 func sizeEmit(e *Emit, event int) int {
-	return sizeUint(e.Promise) + sizeUint(uint64(e.Instance)) + sizeUint(uint64(e.Type)) + 1 + protowire.SizeBytes(event)
+	return field.SizeUint(e.Promise) + field.SizeUint(uint64(e.Instance)) + field.SizeUint(uint64(e.Type)) + 1 + protowire.SizeBytes(event)
 }
 
 func appendEmit(b []byte, e *Emit, size, event int) []byte {
-	b = appendHeader(b, 1<<3|2, size)
-	b = appendUint(b, 1<<3, e.Promise)
-	b = appendUint(b, 2<<3, uint64(e.Instance))
-	b = appendUint(b, 3<<3, uint64(e.Type))
-	b = appendHeader(b, 4<<3|2, event)
+	b = field.AppendHeader(b, 1<<3|2, size)
+	b = field.AppendUint(b, 1<<3, e.Promise)
+	b = field.AppendUint(b, 2<<3, uint64(e.Instance))
+	b = field.AppendUint(b, 3<<3, uint64(e.Type))
+	b = field.AppendHeader(b, 4<<3|2, event)
 	return e.Event.append(b)
 }
 
 func appendAccept(b []byte, promise uint64) []byte {
 	n := protowire.SizeVarint(promise)
 	b = append(b, 2<<3|2, byte(2+n), 1<<3|2, byte(n))
-	return appendVarint(b, promise)
+	return field.AppendVarint(b, promise)
 }
 
 func sizeDeliver(d *Deliver, event int) int {
-	n := sizeUint(d.Delivery) + sizeUint(uint64(d.Attempt)) + sizeUint(uint64(d.Instance)) +
-		sizeUint(uint64(d.Action)) + sizeFixed(d.Deadline) + 1 + protowire.SizeBytes(event) + sizeBytes(len(d.Input))
+	n := field.SizeUint(d.Delivery) + field.SizeUint(uint64(d.Attempt)) + field.SizeUint(uint64(d.Instance)) +
+		field.SizeUint(uint64(d.Action)) + field.SizeFixed(d.Deadline) + 1 + protowire.SizeBytes(event) + field.SizeBytes(len(d.Input))
 	if d.HasInput {
 		n += 2
 	}
@@ -147,15 +68,15 @@ func sizeDeliver(d *Deliver, event int) int {
 }
 
 func appendDeliver(b []byte, d *Deliver, size, event int) []byte {
-	b = appendHeader(b, 3<<3|2, size)
-	b = appendUint(b, 1<<3, d.Delivery)
-	b = appendUint(b, 2<<3, uint64(d.Attempt))
-	b = appendUint(b, 3<<3, uint64(d.Instance))
-	b = appendUint(b, 4<<3, uint64(d.Action))
-	b = appendFixed(b, 5<<3|1, d.Deadline)
-	b = appendHeader(b, 6<<3|2, event)
+	b = field.AppendHeader(b, 3<<3|2, size)
+	b = field.AppendUint(b, 1<<3, d.Delivery)
+	b = field.AppendUint(b, 2<<3, uint64(d.Attempt))
+	b = field.AppendUint(b, 3<<3, uint64(d.Instance))
+	b = field.AppendUint(b, 4<<3, uint64(d.Action))
+	b = field.AppendFixed(b, 5<<3|1, d.Deadline)
+	b = field.AppendHeader(b, 6<<3|2, event)
 	b = d.Event.append(b)
-	b = appendBytes(b, 7<<3|2, d.Input)
+	b = field.AppendBytes(b, 7<<3|2, d.Input)
 	if d.HasInput {
 		b = append(b, 8<<3, 1)
 	}
@@ -164,11 +85,11 @@ func appendDeliver(b []byte, d *Deliver, size, event int) []byte {
 
 // size returns the encoded size, or ErrTooLarge.
 func (e *Error) size() (int, error) {
-	header := sizeBytes(len(e.Reason)) + sizeBytes(len(e.Message)) + sizeBytes(len(e.Instance)) + sizeBytes(len(e.Version))
+	header := field.SizeBytes(len(e.Reason)) + field.SizeBytes(len(e.Message)) + field.SizeBytes(len(e.Instance)) + field.SizeBytes(len(e.Version))
 	if header > MaxHeader || len(e.Details) > MaxEvent {
 		return 0, ErrTooLarge
 	}
-	n := header + sizeUint(uint64(e.Code)) + sizeBytes(len(e.Details))
+	n := header + field.SizeUint(uint64(e.Code)) + field.SizeBytes(len(e.Details))
 	if e.Retryable {
 		n += 2
 	}
@@ -176,19 +97,19 @@ func (e *Error) size() (int, error) {
 }
 
 func (e *Error) append(b []byte) []byte {
-	b = appendUint(b, 1<<3, uint64(e.Code))
-	b = appendBytes(b, 2<<3|2, e.Reason)
-	b = appendBytes(b, 3<<3|2, e.Message)
+	b = field.AppendUint(b, 1<<3, uint64(e.Code))
+	b = field.AppendBytes(b, 2<<3|2, e.Reason)
+	b = field.AppendBytes(b, 3<<3|2, e.Message)
 	if e.Retryable {
 		b = append(b, 4<<3, 1)
 	}
-	b = appendBytes(b, 5<<3|2, e.Details)
-	b = appendBytes(b, 6<<3|2, e.Instance)
-	return appendBytes(b, 7<<3|2, e.Version)
+	b = field.AppendBytes(b, 5<<3|2, e.Details)
+	b = field.AppendBytes(b, 6<<3|2, e.Instance)
+	return field.AppendBytes(b, 7<<3|2, e.Version)
 }
 
 func sizeSettle(s *Settle, rejected int) int {
-	n := sizeUint(s.Ref) + sizeUint(uint64(s.Attempt)) + sizeBytes(len(s.Value)) + sizeBytes(len(s.Token)) + sizeUint(uint64(s.Instance))
+	n := field.SizeUint(s.Ref) + field.SizeUint(uint64(s.Attempt)) + field.SizeBytes(len(s.Value)) + field.SizeBytes(len(s.Token)) + field.SizeUint(uint64(s.Instance))
 	if s.Err != nil {
 		n += 1 + protowire.SizeBytes(rejected)
 	}
@@ -196,25 +117,25 @@ func sizeSettle(s *Settle, rejected int) int {
 }
 
 func appendSettle(b []byte, s *Settle, size, rejected int) []byte {
-	b = appendHeader(b, 4<<3|2, size)
-	b = appendUint(b, 1<<3, s.Ref)
-	b = appendUint(b, 2<<3, uint64(s.Attempt))
-	b = appendBytes(b, 3<<3|2, s.Value)
+	b = field.AppendHeader(b, 4<<3|2, size)
+	b = field.AppendUint(b, 1<<3, s.Ref)
+	b = field.AppendUint(b, 2<<3, uint64(s.Attempt))
+	b = field.AppendBytes(b, 3<<3|2, s.Value)
 	if s.Err != nil {
-		b = appendHeader(b, 4<<3|2, rejected)
+		b = field.AppendHeader(b, 4<<3|2, rejected)
 		b = s.Err.append(b)
 	}
-	b = appendBytes(b, 5<<3|2, s.Token)
-	return appendUint(b, 6<<3, uint64(s.Instance))
+	b = field.AppendBytes(b, 5<<3|2, s.Token)
+	return field.AppendUint(b, 6<<3, uint64(s.Instance))
 }
 
 // appendNumbers appends an element of the frame's field that has up to three
 // numbers.
-func appendNumbers(b []byte, field byte, x, y, z uint64) []byte {
-	b = appendHeader(b, field<<3|2, sizeUint(x)+sizeUint(y)+sizeUint(z))
-	b = appendUint(b, 1<<3, x)
-	b = appendUint(b, 2<<3, y)
-	return appendUint(b, 3<<3, z)
+func appendNumbers(b []byte, element byte, x, y, z uint64) []byte {
+	b = field.AppendHeader(b, element<<3|2, field.SizeUint(x)+field.SizeUint(y)+field.SizeUint(z))
+	b = field.AppendUint(b, 1<<3, x)
+	b = field.AppendUint(b, 2<<3, y)
+	return field.AppendUint(b, 3<<3, z)
 }
 
 // A string that is not UTF-8 would make the peer refuse the whole lane. A
