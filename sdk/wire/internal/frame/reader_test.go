@@ -51,10 +51,13 @@ func TestLargeFrames(t *testing.T) {
 			t.Errorf("%d bytes a read: %d frames, %v", step, len(got), err)
 		}
 	}
-	// A large frame announced is not believed before it comes.
-	r := NewReader(&chunks{protowire.AppendVarint(nil, most), 100}, most)
-	if _, err := r.Next(); !errors.Is(err, errEnd) || len(r.buf) > readBuffer {
-		t.Errorf("%d bytes for an announcement, %v", len(r.buf), err)
+	// A large frame announced is not believed before it comes, nor after a part.
+	for _, part := range []int{0, readBuffer} {
+		came := append(protowire.AppendVarint(nil, most), make([]byte, part)...)
+		r := NewReader(&chunks{came, 100}, most)
+		if _, err := r.Next(); !errors.Is(err, errEnd) || len(r.buf) > readBuffer+2*part {
+			t.Errorf("%d bytes for an announcement and %d bytes, %v", len(r.buf), part, err)
+		}
 	}
 }
 
