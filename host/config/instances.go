@@ -15,7 +15,7 @@ import (
 
 	"github.com/pluginhost/host/host/config/attribute"
 	"github.com/pluginhost/host/host/config/diagnostic"
-	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/expression/field"
 	"github.com/pluginhost/host/host/config/reference"
 	"github.com/pluginhost/host/host/config/variable"
 	"github.com/pluginhost/host/sdk/schema"
@@ -316,7 +316,7 @@ func (b *builder) readable(g *group, in *Instance, read map[string]cty.Value) ct
 	for _, f := range g.manifest.Config {
 		if g.block.Body.Attributes[f.Name] == nil {
 			m[f.Name] = cty.NullVal(cty.DynamicPseudoType)
-			if v, err := expression.FromJSON(f.Default); err == nil {
+			if v, err := field.FromJSON(f.Default); err == nil {
 				m[f.Name] = v
 			}
 			continue

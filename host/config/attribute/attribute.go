@@ -22,6 +22,7 @@ import (
 
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/expression/field"
 	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/host/resource/address"
 	"github.com/pluginhost/host/sdk/schema"
@@ -103,7 +104,7 @@ func (v *Reader) Read(fields []schema.Field, attrs map[string]*hclsyntax.Attribu
 // absent fills in the default of a field, or says that it is required.
 func (v *Reader) absent(f schema.Field, path string, config, shown map[string]any, at *hcl.Range) {
 	if len(f.Default) > 0 {
-		x, err := expression.FromJSON(f.Default)
+		x, err := field.FromJSON(f.Default)
 		if err == nil {
 			if c, s, ok := v.value(f, path, x, nil); ok {
 				config[f.Name], shown[f.Name] = c, s

@@ -9,6 +9,7 @@ import (
 	"github.com/zclconf/go-cty/cty/convert"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
+	"github.com/pluginhost/host/host/config/expression/field"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -67,7 +68,7 @@ func (e *Expr) saw(x hclsyntax.Expression, ev *wire.Event) string {
 	var parts []string
 	seen := map[string]bool{}
 	for _, t := range x.Variables() {
-		name := strings.Join(append([]string{t.RootName()}, attrPath(t[1:])...), ".")
+		name := strings.Join(append([]string{t.RootName()}, field.Path(t[1:])...), ".")
 		if t.RootName() != "event" || seen[name] {
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -16,6 +17,8 @@ import (
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression/field"
+	"github.com/pluginhost/host/host/config/expression/glance"
 	"github.com/pluginhost/host/host/config/function"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -26,12 +29,12 @@ import (
 type Expr struct {
 	expr    hclsyntax.Expression
 	ctx     *hcl.EvalContext
-	fields  []string // of event that it reads, besides data
-	data    *want    // what it reads of event.data; nil for nothing
-	secrets []string // that no error may hold
+	fields  []string    // of event that it reads, besides data
+	data    *field.Tree // what it reads of event.data; nil for nothing
+	secrets []string    // that no error may hold
 	static  *cty.Value
-	glance  *glance // decides most events; nil where it cannot
-	metered bool    // it has parts whose work must be counted
+	glance  *glance.Glance // decides most events; nil where it cannot
+	metered bool           // it has parts whose work must be counted
 	clauses []clause
 }
 
@@ -55,24 +58,25 @@ func Compile(e hclsyntax.Expression, ctx *hcl.EvalContext, dataType cty.Type, di
 		if t.RootName() != "event" {
 			continue
 		}
-		path := attrPath(t[1:])
+		path := field.Path(t[1:])
 		switch {
 		case len(path) == 0:
-			x.data = &want{all: true}
+			x.data = new(field.Tree)
+			x.data.Add(nil)
 			x.fields = eventFields
 		case path[0] == "data":
 			if x.data == nil {
-				x.data = &want{}
+				x.data = new(field.Tree)
 			}
-			x.data.add(path[1:])
+			x.data.Add(path[1:])
 		case !seen[path[0]]:
 			seen[path[0]] = true
 			x.fields = append(x.fields, path[0])
 		}
 	}
-	x.glance = glancing(e, ctx)
+	x.glance = glance.Of(e, ctx)
 	if x.data != nil {
-		x.data.declare(dataType)
+		x.data.Declare(dataType)
 	}
 	if x.data == nil && len(x.fields) == 0 && v.IsWhollyKnown() {
 		x.static = &v
@@ -114,25 +118,6 @@ func OutsideCalls(e hclsyntax.Expression) []*hclsyntax.FunctionCallExpr {
 	return calls
 }
 
-// attrPath returns the leading steps of a traversal that name fields.
-func attrPath(t hcl.Traversal) []string {
-	var path []string
-	for _, step := range t {
-		switch s := step.(type) {
-		case hcl.TraverseAttr:
-			path = append(path, s.Name)
-		case hcl.TraverseIndex:
-			if s.Key.Type() != cty.String {
-				return path
-			}
-			path = append(path, s.Key.AsString())
-		default:
-			return path
-		}
-	}
-	return path
-}
-
 var eventFields = []string{"id", "type", "source", "subject", "time", "correlation", "causation", "deadline", "content_type"}
 
 // UnknownEvent is an event of which only the type of its data is known.
@@ -147,8 +132,8 @@ func UnknownEvent(data cty.Type) cty.Value {
 // Bool evaluates a when expression.
 func (e *Expr) Bool(ev *wire.Event) (bool, error) {
 	if e.glance != nil {
-		if v := e.glance.of(ev); v != unsure {
-			return v == yes, nil
+		if v := e.glance.Decide(ev); v != glance.Unsure {
+			return v == glance.Yes, nil
 		}
 	}
 	return e.evalBool(ev)
@@ -246,7 +231,7 @@ func (e *Expr) dataOf(ev *wire.Event) (cty.Value, error) {
 	if len(ev.Data) == 0 {
 		return cty.NullVal(cty.DynamicPseudoType), nil
 	}
-	return e.data.decode(ev.Data)
+	return e.data.Decode(ev.Data)
 }
 
 func eventField(ev *wire.Event, name string) cty.Value {
@@ -277,4 +262,12 @@ func eventField(ev *wire.Event, name string) cty.Value {
 		return text(ev.ContentType)
 	}
 	return cty.NullVal(cty.String)
+}
+
+// formatTime writes Unix nanoseconds as RFC 3339, 0 as nothing.
+func formatTime(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().Format(time.RFC3339Nano)
 }

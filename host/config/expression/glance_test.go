@@ -12,6 +12,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
+	"github.com/pluginhost/host/host/config/expression/glance"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -32,12 +33,12 @@ func compile(tb testing.TB, text string) *Expr {
 }
 
 // same holds a glance against the full evaluation.
-func same(tb testing.TB, x *Expr, text string, ev *wire.Event) verdict {
+func same(tb testing.TB, x *Expr, text string, ev *wire.Event) glance.Verdict {
 	tb.Helper()
-	got := x.glance.of(ev)
+	got := x.glance.Decide(ev)
 	want, err := x.evalBool(ev)
-	if got != unsure && (err != nil || (got == yes) != want) {
-		tb.Errorf("%s on %s: at a glance %v; evaluated %v, %v", text, ev.Data, got == yes, want, err)
+	if got != glance.Unsure && (err != nil || (got == glance.Yes) != want) {
+		tb.Errorf("%s on %s: at a glance %v; evaluated %v, %v", text, ev.Data, got == glance.Yes, want, err)
 	}
 	return got
 }
@@ -47,43 +48,43 @@ func TestGlanceDecides(t *testing.T) {
 		` { "id" : "o-1", "total": 124.95, "n": -7, "big": 123456789012345678, "region": "eu", "items": [{"total": 3}, "}"],
 		"customer": {"name": "Ada", "vip": true, "address": {"city": "London"}}, "accent": "é", "escaped": "a\"b", "text": "12",
 		"e": 1e3, "null": null } `)}
-	for text, want := range map[string]verdict{
-		`event.data.total > 100`:                                            yes,
-		`100 >= event.data.total`:                                           no,
-		`event.data.total == 124.95`:                                        yes,
-		`event.data.total == 124.950`:                                       yes,
-		`event.data.total < 124.9500000000000001`:                           unsure, // more digits than it counts
-		`event.data.n == -7`:                                                yes,
-		`event.data.n < -var.limit`:                                         no,
-		`event.data.total / 2 > 10`:                                         unsure,
-		`event.data.big != 123456789012345678`:                              no,
-		`event.data.region == "eu" && event.data.total > var.limit`:         yes,
-		`event.data.region != var.region || event.data.customer.vip`:        yes,
-		`!(event.data.region == "us") && var.on == event.data.customer.vip`: yes,
-		`event.data["customer"].address["city"] == "London"`:                yes,
-		`event.data.customer.vip == false`:                                  no,
-		`event.data.customer.name == var.accent`:                            no,
-		`event.subject == "o-1"`:                                            yes,
-		`event.type != "http.orders.request"`:                               no,
-		`event.source == "x"`:                                               unsure, // null
-		`event.data.accent == "é"`:                                          unsure,
-		`event.data.escaped == "a\"b"`:                                      unsure,
-		`event.data.text == 12`:                                             unsure,
-		`event.data.text > 11`:                                              unsure,
-		`event.data.e > 11`:                                                 unsure,
-		`event.data.null == "x"`:                                            unsure,
-		`event.data.absent == "x"`:                                          unsure,
-		`event.data.customer == "x"`:                                        unsure,
-		`event.data.region == "us" && event.data.absent == "x"`:             unsure,
-		`event.data.items[0].total == 3`:                                    unsure,
-		`length(event.data) > 3`:                                            unsure,
+	for text, want := range map[string]glance.Verdict{
+		`event.data.total > 100`:                                            glance.Yes,
+		`100 >= event.data.total`:                                           glance.No,
+		`event.data.total == 124.95`:                                        glance.Yes,
+		`event.data.total == 124.950`:                                       glance.Yes,
+		`event.data.total < 124.9500000000000001`:                           glance.Unsure, // more digits than it counts
+		`event.data.n == -7`:                                                glance.Yes,
+		`event.data.n < -var.limit`:                                         glance.No,
+		`event.data.total / 2 > 10`:                                         glance.Unsure,
+		`event.data.big != 123456789012345678`:                              glance.No,
+		`event.data.region == "eu" && event.data.total > var.limit`:         glance.Yes,
+		`event.data.region != var.region || event.data.customer.vip`:        glance.Yes,
+		`!(event.data.region == "us") && var.on == event.data.customer.vip`: glance.Yes,
+		`event.data["customer"].address["city"] == "London"`:                glance.Yes,
+		`event.data.customer.vip == false`:                                  glance.No,
+		`event.data.customer.name == var.accent`:                            glance.No,
+		`event.subject == "o-1"`:                                            glance.Yes,
+		`event.type != "http.orders.request"`:                               glance.No,
+		`event.source == "x"`:                                               glance.Unsure, // null
+		`event.data.accent == "é"`:                                          glance.Unsure,
+		`event.data.escaped == "a\"b"`:                                      glance.Unsure,
+		`event.data.text == 12`:                                             glance.Unsure,
+		`event.data.text > 11`:                                              glance.Unsure,
+		`event.data.e > 11`:                                                 glance.Unsure,
+		`event.data.null == "x"`:                                            glance.Unsure,
+		`event.data.absent == "x"`:                                          glance.Unsure,
+		`event.data.customer == "x"`:                                        glance.Unsure,
+		`event.data.region == "us" && event.data.absent == "x"`:             glance.Unsure,
+		`event.data.items[0].total == 3`:                                    glance.Unsure,
+		`length(event.data) > 3`:                                            glance.Unsure,
 	} {
 		x := compile(t, text)
 		if x == nil { // a function that there is not
 			continue
 		}
 		if x.glance == nil {
-			if want != unsure {
+			if want != glance.Unsure {
 				t.Errorf("%s: cannot be decided at a glance", text)
 			}
 			continue
@@ -113,7 +114,7 @@ func TestGlanceIsTheEvaluation(t *testing.T) {
 			if r.IntN(4) == 0 {
 				ev.Data = spoil(r, ev.Data)
 			}
-			if same(t, x, text, ev) != unsure {
+			if same(t, x, text, ev) != glance.Unsure {
 				decided++
 			}
 		}
@@ -213,35 +214,6 @@ func spoil(r *rand.Rand, b []byte) []byte {
 	b = slices.Clone(b)
 	b[at] = byte(r.IntN(256))
 	return b
-}
-
-// The words of eight bytes find what single bytes find.
-func TestSkipString(t *testing.T) {
-	slow := func(b []byte) (int, bool) {
-		for i := 1; i < len(b); i++ {
-			switch {
-			case b[i] == '\\':
-				i++
-			case b[i] == '"':
-				return i + 1, true
-			case b[i] < ' ':
-				return 0, false
-			}
-		}
-		return 0, false
-	}
-	r := rand.New(rand.NewPCG(3, 4))
-	for range 200_000 {
-		b := make([]byte, 1+r.IntN(40))
-		for i := range b {
-			b[i] = pick[byte](r, 'x', 'x', 'x', 'x', ' ', '!', '#', '[', ']', 0x7f, 0x80, 0xa2, 0xff, '"', '\\', 0x1f, 0)
-		}
-		b[0] = '"'
-		want, ok := slow(b)
-		if got, err := skipString(b); got != want || (err == nil) != ok {
-			t.Fatalf("%q: %d, %v; want %d, %v", b, got, err, want, ok)
-		}
-	}
 }
 
 func BenchmarkWhen(b *testing.B) {

@@ -93,6 +93,9 @@ func (x *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	return v, diags
 }
 
+// Unmetered is the part itself.
+func (x *metered) Unmetered() hclsyntax.Expression { return x.Expression }
+
 // install puts meters into an expression; those that are there stay.
 func install(e hclsyntax.Expression) (meters int, tooDeep bool) {
 	w := &installer{}

@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/pluginhost/host/host/config/diagnostic"
-	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/expression/scan"
 )
 
 // Bounds of what is read, checked before the parser sees it.
@@ -177,7 +177,7 @@ func Excess(b []byte, name string) (at *hcl.Range, why string) {
 		if len(open) > MaxDepth || operators > MaxOperator {
 			return t.Range.Ptr(), deep
 		}
-		if t.Type == hclsyntax.TokenNumberLit && !expression.ReasonableNumber(t.Bytes) {
+		if t.Type == hclsyntax.TokenNumberLit && !scan.ReasonableNumber(t.Bytes) {
 			return t.Range.Ptr(), "A number has at most 400 digits and an exponent of at most three."
 		}
 	}

@@ -1,4 +1,6 @@
-package expression
+package glance
+
+import "github.com/pluginhost/host/host/config/expression/scan"
 
 // The text of a JSON value, as far as a glance understands it.
 
@@ -19,16 +21,16 @@ func (p *spot) sub(name string) *spot {
 	return nil
 }
 
-// read goes through a value as want.value does, and notes the text of the
-// leaves. It is not ok where want.value would fail, and where it would have to
+// read goes through a value as field.Tree does, and notes the text of the
+// leaves. It is not ok where field.Tree would fail, and where it would have to
 // think: an escape in a key, a field that comes twice.
 func (p *spot) read(b []byte, depth int, s *sight) (rest []byte, ok bool) {
-	b = skipSpace(b)
-	if len(b) == 0 || depth > maxJSONDepth {
+	b = scan.Space(b)
+	if len(b) == 0 || depth > scan.MaxDepth {
 		return nil, false
 	}
 	if p.leaf >= 0 || b[0] != '{' {
-		end, err := skipValue(b, depth)
+		end, err := scan.Value(b, depth)
 		if err != nil {
 			return nil, false
 		}
@@ -37,7 +39,7 @@ func (p *spot) read(b []byte, depth int, s *sight) (rest []byte, ok bool) {
 		}
 		return b[end:], true
 	}
-	b = skipSpace(b[1:])
+	b = scan.Space(b[1:])
 	for first := true; ; first = false {
 		if len(b) > 0 && b[0] == '}' {
 			return b[1:], true
@@ -46,24 +48,24 @@ func (p *spot) read(b []byte, depth int, s *sight) (rest []byte, ok bool) {
 			if len(b) == 0 || b[0] != ',' {
 				return nil, false
 			}
-			b = skipSpace(b[1:])
+			b = scan.Space(b[1:])
 		}
-		n, err := skipString(b)
+		n, err := scan.String(b)
 		if err != nil {
 			return nil, false
 		}
 		key := b[1 : n-1]
-		b = skipSpace(b[n:])
+		b = scan.Space(b[n:])
 		if len(b) == 0 || b[0] != ':' {
 			return nil, false
 		}
-		b = skipSpace(b[1:])
+		b = scan.Space(b[1:])
 		sub, clear := p.find(key)
 		switch {
 		case !clear:
 			return nil, false
 		case sub == nil:
-			n, err := skipValue(b, depth+1)
+			n, err := scan.Value(b, depth+1)
 			if err != nil {
 				return nil, false
 			}
@@ -77,7 +79,7 @@ func (p *spot) read(b []byte, depth int, s *sight) (rest []byte, ok bool) {
 				return nil, false
 			}
 		}
-		b = skipSpace(b)
+		b = scan.Space(b)
 	}
 }
 
@@ -114,14 +116,14 @@ func ascii(b []byte) ([]byte, bool) {
 	return b, true
 }
 
-func truth(text []byte) verdict {
+func truth(text []byte) Verdict {
 	switch string(text) {
 	case "true":
-		return yes
+		return Yes
 	case "false":
-		return no
+		return No
 	}
-	return unsure
+	return Unsure
 }
 
 // decimal is mantissa / 10^scale.

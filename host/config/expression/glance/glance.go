@@ -1,4 +1,12 @@
-package expression
+// Package glance decides simple conditions over events.
+//
+// A when mostly compares fields with constants: event.data.total > 100 &&
+// event.data.region == "eu". Such an expression is decided on the text of the
+// event, without values in between, in a tenth of the time. It is not another
+// language: whatever is not plain (a field that is absent or null, an escaped
+// string, a number with an exponent, types that differ) is left to the full
+// evaluation, and only that makes errors.
+package glance
 
 import (
 	"math/big"
@@ -8,38 +16,34 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pluginhost/host/host/config/expression/field"
+	"github.com/pluginhost/host/host/config/expression/scan"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// A when mostly compares fields with constants: event.data.total > 100 &&
-// event.data.region == "eu". Such an expression is decided on the text of the
-// event, without values in between, in a tenth of the time. It is not another
-// language: whatever is not plain (a field that is absent or null, an escaped
-// string, a number with an exponent, types that differ) is left to the full
-// evaluation, and only that makes errors.
+// Verdict is what a glance gives.
+type Verdict uint8
 
-// verdict is what a glance gives.
-type verdict uint8
-
+// What a glance says. Unsure leaves it to the full evaluation.
 const (
-	unsure verdict = iota
-	no
-	yes
+	Unsure Verdict = iota
+	No
+	Yes
 )
 
-func verdictOf(b bool) verdict {
+func verdictOf(b bool) Verdict {
 	if b {
-		return yes
+		return Yes
 	}
-	return no
+	return No
 }
 
 // maxLeaves bounds the fields of the data that a glance reads.
 const maxLeaves = 8
 
-// glance decides a simple expression.
-type glance struct {
-	test   func(*sight) verdict
+// Glance decides a simple expression. It may be used from many goroutines.
+type Glance struct {
+	test   func(*sight) Verdict
 	data   *spot     // what it reads of event.data; nil for nothing
 	sights sync.Pool // of *sight
 }
@@ -51,8 +55,8 @@ type sight struct {
 	spots [2 * maxLeaves]bool
 }
 
-// of decides an expression for an event, if it can.
-func (g *glance) of(ev *wire.Event) verdict {
+// Decide decides the expression for an event, if it can.
+func (g *Glance) Decide(ev *wire.Event) Verdict {
 	s := g.sights.Get().(*sight) //nolint:errcheck,forcetypeassert // there is nothing else in it
 	s.event = ev
 	v := g.look(s)
@@ -61,29 +65,29 @@ func (g *glance) of(ev *wire.Event) verdict {
 	return v
 }
 
-func (g *glance) look(s *sight) verdict {
+func (g *Glance) look(s *sight) Verdict {
 	ev := s.event
 	if g.data != nil {
 		if ct := ev.ContentType; ct != "" && ct != "application/json" {
-			return unsure
+			return Unsure
 		}
 		rest, ok := g.data.read(ev.Data, 0, s)
-		if !ok || len(skipSpace(rest)) > 0 {
-			return unsure
+		if !ok || len(scan.Space(rest)) > 0 {
+			return Unsure
 		}
 	}
 	return g.test(s)
 }
 
-// glancing compiles an expression to a glance, or returns nil where that
-// cannot be.
-func glancing(e hclsyntax.Expression, ctx *hcl.EvalContext) *glance {
+// Of compiles an expression to a glance, or returns nil where that cannot be.
+// ctx has what the expression sees besides the event.
+func Of(e hclsyntax.Expression, ctx *hcl.EvalContext) *Glance {
 	c := &glancer{ctx: ctx}
 	test := c.condition(e)
 	if test == nil {
 		return nil
 	}
-	return &glance{test: test, data: c.data, sights: sync.Pool{New: func() any { return new(sight) }}}
+	return &Glance{test: test, data: c.data, sights: sync.Pool{New: func() any { return new(sight) }}}
 }
 
 // glancer compiles. A nil function is for what it cannot.
@@ -94,14 +98,14 @@ type glancer struct {
 	spots  int
 }
 
-func (c *glancer) condition(e hclsyntax.Expression) func(*sight) verdict {
+func (c *glancer) condition(e hclsyntax.Expression) func(*sight) Verdict {
 	switch e := inside(e).(type) {
 	case *hclsyntax.UnaryOpExpr:
 		x := c.condition(e.Val)
 		if x == nil || e.Op != hclsyntax.OpLogicalNot {
 			return nil
 		}
-		return func(s *sight) verdict { return [...]verdict{unsure, yes, no}[x(s)] }
+		return func(s *sight) Verdict { return [...]Verdict{Unsure, Yes, No}[x(s)] }
 	case *hclsyntax.BinaryOpExpr:
 		if e.Op == hclsyntax.OpLogicalAnd || e.Op == hclsyntax.OpLogicalOr {
 			return c.both(e)
@@ -112,27 +116,27 @@ func (c *glancer) condition(e hclsyntax.Expression) func(*sight) verdict {
 		if !ok || leaf < 0 {
 			return nil
 		}
-		return func(s *sight) verdict { return truth(s.text[leaf]) }
+		return func(s *sight) Verdict { return truth(s.text[leaf]) }
 	}
 	return nil
 }
 
 // both looks at both sides always: what would be an error on one of them is
 // then never overlooked.
-func (c *glancer) both(e *hclsyntax.BinaryOpExpr) func(*sight) verdict {
+func (c *glancer) both(e *hclsyntax.BinaryOpExpr) func(*sight) Verdict {
 	l, r := c.condition(e.LHS), c.condition(e.RHS)
 	if l == nil || r == nil {
 		return nil
 	}
-	settles := no // the side that decides alone
+	settles := No // the side that decides alone
 	if e.Op == hclsyntax.OpLogicalOr {
-		settles = yes
+		settles = Yes
 	}
-	return func(s *sight) verdict {
+	return func(s *sight) Verdict {
 		x, y := l(s), r(s)
 		switch {
-		case x == unsure || y == unsure:
-			return unsure
+		case x == Unsure || y == Unsure:
+			return Unsure
 		case x == settles:
 			return x
 		}
@@ -151,7 +155,7 @@ var orders = map[*hclsyntax.Operation]struct{ less, same, more bool }{
 }
 
 // comparison is one of a field with a constant.
-func (c *glancer) comparison(e *hclsyntax.BinaryOpExpr) func(*sight) verdict {
+func (c *glancer) comparison(e *hclsyntax.BinaryOpExpr) func(*sight) Verdict {
 	order, ok := orders[e.Op]
 	if !ok {
 		return nil
@@ -185,10 +189,10 @@ func (c *glancer) comparison(e *hclsyntax.BinaryOpExpr) func(*sight) verdict {
 		if !alike {
 			return nil
 		}
-		return func(s *sight) verdict {
+		return func(s *sight) Verdict {
 			got, ok := text(s)
 			if !ok {
-				return unsure
+				return Unsure
 			}
 			return verdictOf((string(got) == want) == order.same)
 		}
@@ -197,10 +201,10 @@ func (c *glancer) comparison(e *hclsyntax.BinaryOpExpr) func(*sight) verdict {
 			return nil
 		}
 		want := verdictOf(constant.True())
-		return func(s *sight) verdict {
+		return func(s *sight) Verdict {
 			got := truth(s.text[leaf])
-			if got == unsure {
-				return unsure
+			if got == Unsure {
+				return Unsure
 			}
 			return verdictOf((got == want) == order.same)
 		}
@@ -209,14 +213,14 @@ func (c *glancer) comparison(e *hclsyntax.BinaryOpExpr) func(*sight) verdict {
 		if leaf < 0 || !ok {
 			return nil
 		}
-		return func(s *sight) verdict {
+		return func(s *sight) Verdict {
 			got, ok := parseDecimal(s.text[leaf])
 			if !ok {
-				return unsure
+				return Unsure
 			}
 			sign, ok := got.compare(want)
 			if !ok {
-				return unsure
+				return Unsure
 			}
 			return verdictOf(sign < 0 && order.less || sign == 0 && order.same || sign > 0 && order.more)
 		}
@@ -231,8 +235,8 @@ func inside(e hclsyntax.Expression) hclsyntax.Expression {
 		switch p := e.(type) {
 		case *hclsyntax.ParenthesesExpr:
 			e = p.Expression
-		case *metered:
-			e = p.Expression
+		case interface{ Unmetered() hclsyntax.Expression }:
+			e = p.Unmetered()
 		default:
 			return e
 		}
@@ -271,7 +275,7 @@ func (c *glancer) leaf(e *hclsyntax.ScopeTraversalExpr) (int, bool) {
 	if e.Traversal.RootName() != "event" {
 		return 0, false
 	}
-	path := attrPath(e.Traversal[1:])
+	path := field.Path(e.Traversal[1:])
 	if len(path) != len(e.Traversal)-1 || len(path) == 0 {
 		return 0, false
 	}
