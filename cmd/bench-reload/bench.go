@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pluginhost/host/cmd/bench-reload/internal/client"
 )
 
 // caseNames are what happens while the client goes on.
@@ -35,7 +37,7 @@ var told = map[string]string{
 type result struct {
 	what, server string
 	rate         int
-	seen         seen
+	seen         client.Seen
 	reloads      []time.Duration
 	changes      int
 }
@@ -60,7 +62,7 @@ func bench(ctx context.Context, o options) error {
 		return err
 	}
 	fmt.Printf("%d CPUs, %s; a reload every %s for %s; %d connections kept alive with a request each %s, %d with requests of %s\n",
-		runtime.NumCPU(), runtime.Version(), o.every, o.length, kept, keepPause, long, hold)
+		runtime.NumCPU(), runtime.Version(), o.every, o.length, client.Kept, client.KeepPause, client.Long, hold)
 	var results []result
 	for _, what := range o.cases {
 		fmt.Printf("\n%s: %s\n%-6s %6s %8s %7s %22s %9s %9s %9s %14s %14s %8s %9s\n", what, told[what],
@@ -128,7 +130,7 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 		}
 	}
 	r := &result{what: what, server: name, rate: rate}
-	stop, err := startClient(ctx, load{Live: at(p.live), Steady: at(p.steady), Slow: at(p.slow), Rate: rate, For: o.length}, &r.seen)
+	stop, err := startClient(ctx, client.Load{Live: at(p.live), Steady: at(p.steady), Slow: at(p.slow), Rate: rate, For: o.length}, &r.seen)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +158,7 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 
 // startClient starts the client and returns when its connections are open. stop
 // waits for what it has seen, or ends it.
-func startClient(ctx context.Context, l load, into *seen) (stop func(wait bool) error, err error) {
+func startClient(ctx context.Context, l client.Load, into *client.Seen) (stop func(wait bool) error, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -214,7 +216,7 @@ func (r *result) print() {
 	if inside > 0 {
 		how = append(how, fmt.Sprintf("(%d inside)", inside))
 	}
-	stream := func(s stream) string {
+	stream := func(s client.Stream) string {
 		broken := 0
 		for _, n := range s.Broken {
 			broken += n

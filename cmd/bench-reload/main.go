@@ -4,13 +4,14 @@
 // 50 busy with slow requests, while the server is reloaded every 500 ms. What
 // is measured:
 //
-//	host   this project's daemon: plugins/http takes the request, its event goes
-//	       by a route to an action of another plugin process, whose outcome is the
-//	       response
-//	nginx  Debian's, which answers with a fixed text by itself
-//	caddy  Debian's, likewise
+//	host    this project's daemon: plugins/http answers with a fixed text
+//	nginx   Debian's, likewise
+//	caddy   Debian's, likewise
+//	events  (with -servers) the daemon again, but each request is an event that
+//	        goes by a route to an action of another plugin process, whose outcome
+//	        is the response
 //
-// So host does more for each request than the other two. Slow requests take
+// Slow requests take
 // their time in an action of host's, and in a backend behind the proxies of the
 // others. Then it measures how long a reload takes that changes one of many
 // instances, or server blocks.
@@ -29,6 +30,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pluginhost/host/cmd/bench-reload/internal/client"
 )
 
 // options are what is to be measured.
@@ -81,7 +84,7 @@ func main() {
 }
 
 // roles are the processes that the benchmark starts from its own executable.
-var roles = map[string]func() error{"client": client, "backend": backend}
+var roles = map[string]func() error{"client": client.Run, "backend": backend}
 
 func (o *options) read(rates, sizes, cases, servers string) error {
 	var err error

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/pluginhost/host/cmd/bench-reload/internal/client"
 	"github.com/pluginhost/host/sdk"
 )
 
@@ -55,7 +56,7 @@ func backend() error {
 	if err != nil {
 		return err
 	}
-	s := &http.Server{ReadHeaderTimeout: requestTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &http.Server{ReadHeaderTimeout: client.RequestTimeout, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-time.After(hold):
 		case <-r.Context().Done():

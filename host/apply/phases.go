@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -87,7 +86,7 @@ func (t *transaction) updated() []*config.Instance {
 	var all []*config.Instance
 	for _, s := range t.plan.Steps {
 		if s.Op == plan.Update {
-			all = append(all, find(t.want.Config.Instances, s.Address))
+			all = append(all, t.want.Config.Find(s.Address))
 		}
 	}
 	return all
@@ -187,47 +186,19 @@ func (t *transaction) top() int {
 func (t *transaction) pluginSays(c *config.Instance, diags []schema.Diagnostic) {
 	for _, d := range diags {
 		t.add(config.Diagnostic{Severity: d.Severity, Summary: d.Summary, Detail: d.Detail,
-			Address: c.Address, Range: placeOf(c, d.Attribute)})
+			Address: c.Address, Range: c.Place(d.Attribute)})
 	}
 }
 
 func (t *transaction) diagnose(c *config.Instance, attribute, summary, detail string) {
 	t.add(config.Diagnostic{Severity: schema.Error, Summary: summary, Detail: detail,
-		Address: c.Address, Range: placeOf(c, attribute)})
+		Address: c.Address, Range: c.Place(attribute)})
 }
 
 func (t *transaction) add(d config.Diagnostic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.diags = append(t.diags, d)
-}
-
-// placeOf finds the range of an attribute: of the resource, of its top-level
-// attribute, or of the whole instance.
-func placeOf(c *config.Instance, attribute string) config.Range {
-	for _, r := range c.Resources {
-		if r.Attribute == attribute && attribute != "" {
-			return r.Range
-		}
-	}
-	if r, ok := c.Attrs[attribute]; ok {
-		return r
-	}
-	top, _, _ := strings.Cut(attribute, ".")
-	top, _, _ = strings.Cut(top, "[")
-	if r, ok := c.Attrs[top]; ok {
-		return r
-	}
-	return c.Range
-}
-
-// find returns the instance at an address, of instances sorted by it.
-func find(in []config.Instance, address string) *config.Instance {
-	n, ok := slices.BinarySearchFunc(in, address, func(i config.Instance, a string) int { return strings.Compare(i.Address, a) })
-	if !ok {
-		return nil
-	}
-	return &in[n]
 }
 
 func want(r config.Resource) resource.Want {

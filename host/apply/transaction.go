@@ -229,10 +229,9 @@ func (t *transaction) build(ctx context.Context, resumed bool, record generation
 
 // candidates makes the instances that start or replace.
 func (t *transaction) candidates() {
-	byAddress := t.want.Config.Instances
 	for _, s := range t.plan.Steps {
 		if s.Op == plan.Start || s.Op == plan.Replace {
-			c := find(byAddress, s.Address)
+			c := t.want.Config.Find(s.Address)
 			t.made = append(t.made, &candidate{config: c, level: s.Level,
 				Instance: t.a.o.Instances.New(*c, t.generation, t.want.Config.Host.Start)})
 		}
@@ -289,7 +288,7 @@ func (t *transaction) commit(ctx context.Context, p *place, confirm *generation.
 			delete(a.live, s.Address)
 		}
 		if s.Op == plan.Update {
-			c := find(t.want.Config.Instances, s.Address)
+			c := t.want.Config.Find(s.Address)
 			old.Update(c.Process.Restart)
 			serving[old.Owner()] = c
 		}

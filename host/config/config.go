@@ -7,6 +7,8 @@ package config
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pluginhost/host/host/config/attribute"
@@ -177,3 +179,31 @@ type Plugins interface {
 // Format returns the canonical form of a file. A file that cannot be parsed is
 // not formatted.
 func Format(src []byte, filename string) ([]byte, Diagnostics) { return syntax.Format(src, filename) }
+
+// Place finds the range of an attribute: of the resource, of its top-level
+// attribute, or of the whole instance.
+func (i *Instance) Place(attribute string) Range {
+	for _, r := range i.Resources {
+		if r.Attribute == attribute && attribute != "" {
+			return r.Range
+		}
+	}
+	if r, ok := i.Attrs[attribute]; ok {
+		return r
+	}
+	top, _, _ := strings.Cut(attribute, ".")
+	top, _, _ = strings.Cut(top, "[")
+	if r, ok := i.Attrs[top]; ok {
+		return r
+	}
+	return i.Range
+}
+
+// Find returns the instance at an address, or nil.
+func (c *Config) Find(address string) *Instance {
+	n, ok := slices.BinarySearchFunc(c.Instances, address, func(i Instance, a string) int { return strings.Compare(i.Address, a) })
+	if !ok {
+		return nil
+	}
+	return &c.Instances[n]
+}

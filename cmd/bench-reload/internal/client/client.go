@@ -1,4 +1,7 @@
-package main
+// Package client is the client of bench-reload, in a process of its own: an
+// open-loop flood of new connections beside connections that are kept alive and
+// connections with slow requests. It knows no server.
+package client
 
 import (
 	"bufio"
@@ -20,15 +23,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// What every client does, whatever the load.
 const (
-	requestTimeout = 10 * time.Second
-	kept           = 200 // connections that are kept alive
-	long           = 50  // connections with slow requests
-	keepPause      = time.Second
+	RequestTimeout = 10 * time.Second
+	Kept           = 200 // connections that are kept alive
+	Long           = 50  // connections with slow requests
+	KeepPause      = time.Second
 )
 
-// load is what the client is told to do.
-type load struct {
+// Load is what the client is told to do.
+type Load struct {
 	Live   string        `json:"live"`   // where each request is a connection
 	Steady string        `json:"steady"` // where connections are kept alive
 	Slow   string        `json:"slow"`   // where requests are slow
@@ -36,28 +40,28 @@ type load struct {
 	For    time.Duration `json:"for"`
 }
 
-// seen is what the client has noticed.
-type seen struct {
+// Seen is what the client has noticed.
+type Seen struct {
 	Requests int            `json:"requests"` // to Live
 	Failed   map[string]int `json:"failed"`   // of them, by kind
 	P50      time.Duration  `json:"p50"`
 	P99      time.Duration  `json:"p99"`
 	Max      time.Duration  `json:"max"`
-	Keep     stream         `json:"keep"`
-	Long     stream         `json:"long"`
+	Keep     Stream         `json:"keep"`
+	Long     Stream         `json:"Long"`
 }
 
-// stream is what became of connections with many requests.
-type stream struct {
+// Stream is what became of connections with many requests.
+type Stream struct {
 	Requests int            `json:"requests"`
 	Ended    int            `json:"ended"`  // closed by the server after a response, or while idle
 	Broken   map[string]int `json:"broken"` // requests without a proper answer, by kind
 }
 
-// client is a process that reads one load, says "ready" when its connections
-// are open, and prints what it has seen.
-func client() error {
-	var l load
+// Run reads one load from standard input, says "ready" when its connections are
+// open, and prints what it has seen.
+func Run() error {
+	var l Load
 	if err := json.NewDecoder(os.Stdin).Decode(&l); err != nil {
 		return err
 	}
@@ -65,11 +69,11 @@ func client() error {
 	defer cancel()
 	var wait, opened sync.WaitGroup
 	keep, slow := newStreams(), newStreams()
-	opened.Add(kept + long)
-	for n := range kept {
-		wait.Go(func() { keep.run(ctx, &opened, l.Steady, time.Duration(n)*keepPause/kept, keepPause) })
+	opened.Add(Kept + Long)
+	for n := range Kept {
+		wait.Go(func() { keep.run(ctx, &opened, l.Steady, time.Duration(n)*KeepPause/Kept, KeepPause) })
 	}
-	for n := range long {
+	for n := range Long {
 		wait.Go(func() { slow.run(ctx, &opened, l.Slow, time.Duration(n)*time.Millisecond, 0) })
 	}
 	opened.Wait()
@@ -82,7 +86,7 @@ func client() error {
 }
 
 // flood sends the requests at their times.
-func flood(l load) seen {
+func flood(l Load) Seen {
 	total := int(float64(l.Rate) * l.For.Seconds())
 	took := make([]time.Duration, total)
 	kinds := make([]string, total)
@@ -99,7 +103,7 @@ func flood(l load) seen {
 		})
 	}
 	wait.Wait()
-	s := seen{Requests: total, Failed: map[string]int{}}
+	s := Seen{Requests: total, Failed: map[string]int{}}
 	var good []time.Duration
 	for n, kind := range kinds {
 		if kind != "" {
@@ -122,7 +126,7 @@ var request = map[bool][]byte{
 
 // dial connects from one of many addresses, so that there are ports enough.
 func dial(addr string, n int) (net.Conn, error) {
-	d := net.Dialer{Timeout: requestTimeout, KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+n%100))},
+	d := net.Dialer{Timeout: RequestTimeout, KeepAlive: -1, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+n%100))},
 		Control: func(_, _ string, c syscall.RawConn) error {
 			return c.Control(func(fd uintptr) {
 				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) // without it ports may run out, which shows
@@ -138,7 +142,7 @@ func once(addr string, n int) string {
 		return kindOf(err)
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(requestTimeout)) // a closed connection shows at once
+	_ = c.SetDeadline(time.Now().Add(RequestTimeout)) // a closed connection shows at once
 	if _, err := c.Write(request[false]); err != nil {
 		return kindOf(err)
 	}
@@ -214,11 +218,11 @@ func kindOf(err error) string {
 // streams are connections with many requests.
 type streams struct {
 	mu     sync.Mutex
-	stream stream
+	stream Stream
 	next   atomic.Int64 // source of connections
 }
 
-func newStreams() *streams { return &streams{stream: stream{Broken: map[string]int{}}} }
+func newStreams() *streams { return &streams{stream: Stream{Broken: map[string]int{}}} }
 
 // run keeps one connection busy: a request, a pause, the next. When the server
 // ends it, after a response or in a pause, it opens another. A request that is
@@ -249,7 +253,7 @@ func (s *streams) run(ctx context.Context, opened *sync.WaitGroup, addr string, 
 func (s *streams) serve(ctx context.Context, c net.Conn, pause time.Duration) {
 	r := bufio.NewReaderSize(c, 1024)
 	for ctx.Err() == nil {
-		_ = c.SetDeadline(time.Now().Add(requestTimeout))
+		_ = c.SetDeadline(time.Now().Add(RequestTimeout))
 		_, err := c.Write(request[true])
 		last := true
 		if err == nil {
