@@ -245,14 +245,13 @@ func (i *instance) emit(ctx context.Context, name string, data []byte, opts []Em
 		return rejected(e.ID, Errorf(InvalidArgument, "event %s has %d bytes of data; at most %d are possible", name, len(e.Data), wire.MaxEvent))
 	}
 	p := &Promise{id: e.ID, instance: i}
-	number, alone, refused := i.process.promises.add(ctx, p)
+	alone, refused := i.process.promises.Add(ctx, &p.outcome)
 	if refused != nil {
 		return rejected(e.ID, refused)
 	}
-	p.number = number
-	m.Promise, m.Instance, m.Type = number, i.handle, index
+	m.Promise, m.Instance, m.Type = p.outcome.Number(), i.handle, index
 	if err := i.process.lane.PutEmit(m); err != nil {
-		i.process.promises.settle(number, nil, Errorf(Unavailable, "event %s: %v", name, err))
+		i.process.promises.Settle(m.Promise, nil, Errorf(Unavailable, "event %s: %v", name, err))
 		return p
 	}
 	if alone { // nobody else emits just now, whose event could go along

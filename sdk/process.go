@@ -15,6 +15,7 @@ import (
 
 	"github.com/pluginhost/host/sdk/internal/failure"
 	"github.com/pluginhost/host/sdk/internal/lease"
+	"github.com/pluginhost/host/sdk/internal/promise"
 	"github.com/pluginhost/host/sdk/internal/typed"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
@@ -29,7 +30,7 @@ type process struct {
 	actions  []string
 	build    builder
 	lane     *wire.Lane
-	promises promises
+	promises promise.Table
 	leases   *lease.Store
 	log      hclog.Logger
 	stdout   io.Writer
@@ -255,20 +256,20 @@ func (s *process) addressOf(i *instance) string {
 // events of the lane.
 func (s *process) handler() wire.Handler {
 	var (
-		answers []answer    // of this frame
-		fed     []*instance // that got a delivery in it
+		answers []promise.Answer // of this frame
+		fed     []*instance      // that got a delivery in it
 	)
 	full := func() error {
-		if len(answers) == maxAnswers {
-			s.promises.take(answers)
+		if len(answers) == promise.MaxAnswers {
+			s.promises.Take(answers)
 			clear(answers)
 			answers = answers[:0]
 		}
 		return nil
 	}
 	return wire.Handler{
-		Accept: func(promise uint64) error {
-			answers = append(answers, answer{number: promise, accept: true})
+		Accept: func(number uint64) error {
+			answers = append(answers, promise.Answer{Number: number, Accept: true})
 			return full()
 		},
 		Settle: func(w *wire.Settle) error {
@@ -276,15 +277,15 @@ func (s *process) handler() wire.Handler {
 				s.log.Debug("a delivery was settled in vain", "delivery", w.Ref, "attempt", w.Attempt, "error", w.Err)
 				return nil
 			}
-			a := answer{number: w.Ref, err: w.Err}
+			a := promise.Answer{Number: w.Ref, Err: w.Err}
 			if len(w.Value) > 0 {
-				a.value = append(a.value, w.Value...)
+				a.Value = append(a.Value, w.Value...)
 			}
 			answers = append(answers, a)
 			return full()
 		},
 		Batch: func() error {
-			s.promises.take(answers)
+			s.promises.Take(answers)
 			clear(answers)
 			answers = answers[:0]
 			for n, i := range fed {
@@ -319,7 +320,7 @@ func (s *process) handler() wire.Handler {
 func (s *process) close(bound time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
-	s.promises.close(Errorf(Unavailable, "the connection to host ended"))
+	s.promises.Close(Errorf(Unavailable, "the connection to host ended"))
 	var wait sync.WaitGroup
 	for _, i := range s.all() {
 		wait.Go(func() { i.drain(ctx) }) // what was accepted has its answer first

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/pluginhost/host/sdk/internal/failure"
+	"github.com/pluginhost/host/sdk/internal/promise"
 	"github.com/pluginhost/host/sdk/internal/work"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -80,24 +81,23 @@ func (e *Env) Settle(ctx context.Context, t Token, value any, failed error) erro
 // handler returns it as its error. The handler's place is free meanwhile. When
 // nobody waits for the delivery any more, the promise is canceled.
 func Follow(p *Promise) error {
-	return &work.Linked{Then: p.whenSettled, Drop: p.Cancel}
+	return &work.Linked{Then: p.outcome.Then, Drop: p.Cancel}
 }
 
 // ask sends something that host answers as it answers an emit.
 func (i *instance) ask(ctx context.Context, send func(promise uint64) error) (Value, error) {
-	p := &Promise{}
-	number, _, refused := i.process.promises.add(ctx, p)
-	if refused != nil {
+	o := &promise.Outcome{}
+	if _, refused := i.process.promises.Add(ctx, o); refused != nil {
 		return nil, refused
 	}
-	if err := send(number); err != nil {
+	if err := send(o.Number()); err != nil {
 		code := Unavailable
 		if errors.Is(err, wire.ErrTooLarge) {
 			code = InvalidArgument
 		}
-		i.process.promises.settle(number, nil, Errorf(code, "%v", err))
+		i.process.promises.Settle(o.Number(), nil, Errorf(code, "%v", err))
 	}
-	return p.Wait(ctx)
+	return o.Wait(ctx)
 }
 
 // detached ends the call of a delivery that was detached. A handler that

@@ -1,4 +1,4 @@
-package sdk
+package promise
 
 import (
 	"context"
@@ -12,32 +12,24 @@ import (
 // maxPending bounds the promises of a process that host has not settled.
 const maxPending = 1 << 16
 
-// promises are the pending promises of a lane. A promise's number is the index
-// of its slot and how often that slot was used, so that finding it needs no
-// map and a late answer finds nothing.
-type promises struct {
+// Table are the pending promises of a lane, and the window of those that host
+// has not accepted. A promise's number is the index of its slot and how often
+// that slot was used, so that finding it needs no map and a late answer finds
+// nothing. The zero Table is empty.
+type Table struct {
 	mu         sync.Mutex
 	slots      []slot
 	free       []uint32
 	unaccepted int // at most wire.EmitWindow
 	pending    int // at most maxPending, those about to be added included
 	waiting    []*waiter
-	wakers     sync.Pool // of channels with a place for one: to make and close one for each promise costs more than the wait
-	closed     *Error    // why nothing is added any more
+	closed     *wire.Error // why nothing is added any more
 }
 
 type slot struct {
-	promise  *Promise // nil while free
+	outcome  *Outcome // nil while free
 	number   uint64
 	accepted bool
-}
-
-// waker is a channel for somebody who waits for a promise.
-func (t *promises) waker() chan struct{} {
-	if c, ok := t.wakers.Get().(chan struct{}); ok {
-		return c
-	}
-	return make(chan struct{}, 1)
 }
 
 // waiter waits for room in the window.
@@ -48,9 +40,9 @@ type waiter struct {
 
 const slotBits = 20
 
-// add waits for room and numbers a promise. The caller sends its event after.
+// Add waits for room and numbers a promise. The caller sends its event after.
 // alone says that no other promise is pending.
-func (t *promises) add(ctx context.Context, p *Promise) (number uint64, alone bool, err *Error) {
+func (t *Table) Add(ctx context.Context, o *Outcome) (alone bool, err *wire.Error) {
 	t.mu.Lock()
 	if t.closed == nil && !t.room() {
 		w := &waiter{room: make(chan struct{})}
@@ -64,7 +56,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (number uint64, alone bo
 			if !w.granted {
 				t.waiting = slices.DeleteFunc(t.waiting, func(x *waiter) bool { return x == w })
 				t.mu.Unlock()
-				return 0, false, failure.Of(ctx.Err())
+				return false, failure.Of(ctx.Err())
 			}
 		}
 	} else if t.closed == nil {
@@ -73,7 +65,7 @@ func (t *promises) add(ctx context.Context, p *Promise) (number uint64, alone bo
 	}
 	defer t.mu.Unlock()
 	if t.closed != nil {
-		return 0, false, t.closed
+		return false, t.closed
 	}
 	var i uint32
 	if n := len(t.free); n > 0 {
@@ -83,17 +75,18 @@ func (t *promises) add(ctx context.Context, p *Promise) (number uint64, alone bo
 		t.slots = append(t.slots, slot{number: uint64(i)})
 	}
 	s := &t.slots[i]
-	s.promise, s.accepted = p, false
+	s.outcome, s.accepted = o, false
 	s.number += 1 << slotBits
-	return s.number, t.pending == 1, nil
+	o.number = s.number
+	return t.pending == 1, nil
 }
 
-func (t *promises) room() bool {
+func (t *Table) room() bool {
 	return t.unaccepted < wire.EmitWindow && t.pending < maxPending
 }
 
 // grant gives room to those who wait, in order.
-func (t *promises) grant() {
+func (t *Table) grant() {
 	for len(t.waiting) > 0 && t.room() {
 		w := t.waiting[0]
 		t.waiting[0] = nil
@@ -106,47 +99,47 @@ func (t *promises) grant() {
 }
 
 // find returns the slot of a pending promise, or nil.
-func (t *promises) find(number uint64) *slot {
+func (t *Table) find(number uint64) *slot {
 	i := number & (1<<slotBits - 1)
-	if i >= uint64(len(t.slots)) || t.slots[i].number != number || t.slots[i].promise == nil {
+	if i >= uint64(len(t.slots)) || t.slots[i].number != number || t.slots[i].outcome == nil {
 		return nil
 	}
 	return &t.slots[i]
 }
 
-// answer is what host says of a promise: that it has the event, or the outcome.
-type answer struct {
-	promise *Promise // found
-	number  uint64
-	accept  bool
-	value   Value
-	err     *Error
+// Answer is what host says of a promise: that it has the event, or the outcome.
+type Answer struct {
+	Number  uint64
+	Accept  bool
+	Value   []byte
+	Err     *wire.Error
+	outcome *Outcome // found
 }
 
-// maxAnswers bounds what is gathered of a frame.
-const maxAnswers = 1024
+// MaxAnswers is how many answers are gathered of a frame before they are taken.
+const MaxAnswers = 1024
 
-// take takes answers in their order. A second one, or one after the promise
+// Take takes answers in their order. A second one, or one after the promise
 // was settled, is nothing.
-func (t *promises) take(answers []answer) {
+func (t *Table) Take(answers []Answer) {
 	if len(answers) == 0 {
 		return
 	}
 	t.mu.Lock()
 	for n := range answers {
 		a := &answers[n]
-		s := t.find(a.number)
+		s := t.find(a.Number)
 		switch {
-		case s == nil || a.accept && s.accepted:
+		case s == nil || a.Accept && s.accepted:
 			continue
-		case a.accept:
+		case a.Accept:
 			s.accepted = true
 			t.unaccepted--
-			a.promise = s.promise
+			a.outcome = s.outcome
 		default:
-			a.promise = s.promise
-			s.promise = nil
-			t.free = append(t.free, uint32(a.number&(1<<slotBits-1)))
+			a.outcome = s.outcome
+			s.outcome = nil
+			t.free = append(t.free, uint32(a.Number&(1<<slotBits-1)))
 			if !s.accepted {
 				t.unaccepted--
 			}
@@ -157,33 +150,33 @@ func (t *promises) take(answers []answer) {
 	t.mu.Unlock()
 	for n := range answers {
 		switch a := &answers[n]; {
-		case a.promise == nil:
-		case a.accept:
-			a.promise.accept()
+		case a.outcome == nil:
+		case a.Accept:
+			a.outcome.accept()
 		default:
-			a.promise.settle(a.value, a.err)
+			a.outcome.Settle(a.Value, a.Err)
 		}
 	}
 }
 
-// settle ends one promise.
-func (t *promises) settle(number uint64, value Value, err *Error) {
-	t.take([]answer{{number: number, value: value, err: err}})
+// Settle ends one promise.
+func (t *Table) Settle(number uint64, value []byte, err *wire.Error) {
+	t.Take([]Answer{{Number: number, Value: value, Err: err}})
 }
 
-// close rejects what is pending and all that comes.
-func (t *promises) close(err *Error) {
+// Close rejects what is pending and all that comes.
+func (t *Table) Close(err *wire.Error) {
 	t.mu.Lock()
 	if t.closed != nil {
 		t.mu.Unlock()
 		return
 	}
 	t.closed = err
-	var pending []*Promise
+	var pending []*Outcome
 	for i := range t.slots {
-		if p := t.slots[i].promise; p != nil {
-			pending = append(pending, p)
-			t.slots[i].promise = nil
+		if o := t.slots[i].outcome; o != nil {
+			pending = append(pending, o)
+			t.slots[i].outcome = nil
 		}
 	}
 	for _, w := range t.waiting {
@@ -192,7 +185,7 @@ func (t *promises) close(err *Error) {
 	}
 	t.waiting = nil
 	t.mu.Unlock()
-	for _, p := range pending {
-		p.settle(nil, err)
+	for _, o := range pending {
+		o.Settle(nil, err)
 	}
 }
