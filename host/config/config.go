@@ -12,8 +12,11 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/config/attribute"
+	"github.com/pluginhost/host/host/config/delivery"
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
+	"github.com/pluginhost/host/host/config/process"
+	"github.com/pluginhost/host/host/config/reference"
 	"github.com/pluginhost/host/host/config/scenario"
 	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/host/config/variable"
@@ -64,38 +67,6 @@ type Instance struct {
 	Print     string           // equal for instances of equal Digest, Config and Process; empty: not known
 }
 
-// Process holds the host's own settings for a plugin's process.
-type Process struct {
-	Isolation string            `json:"isolation,omitempty"` // "plugin" (default) or "instance"
-	Env       map[string]string `json:"env,omitempty"`       // all there is, besides PATH, LANG, TZ, HOME and TMPDIR
-	User      string            `json:"user,omitempty"`      // to run as; empty: the daemon's
-	Memory    int64             `json:"memory,omitempty"`    // bytes; 0 for no limit, as below
-	CPU       int64             `json:"cpu,omitempty"`       // thousandths of a processor
-	Processes int               `json:"processes,omitempty"` // processes and threads
-	OpenFiles int               `json:"open_files,omitempty"`
-	FileSize  int64             `json:"file_size,omitempty"` // bytes of one file
-	CoreSize  int64             `json:"core_size,omitempty"` // bytes of a core dump; 0 for none
-	Require   []string          `json:"require,omitempty"`   // what the machine must be able to keep: Requirements
-	Restart   Restart           `json:"restart"`
-}
-
-// Requirements are the words of process { require }.
-var Requirements = []string{"memory", "cpu", "processes", "landlock", "seccomp", "sandbox"}
-
-// Restart bounds how often a process that ended by itself is started again.
-type Restart struct {
-	Max     int           `json:"max"` // within Within; then the instance turns red
-	Within  time.Duration `json:"within"`
-	Backoff time.Duration `json:"backoff"` // before the first restart; doubles up to 30 s
-}
-
-// Endpoint is one event or action of an instance.
-type Endpoint struct {
-	Instance string `json:"instance"` // address, or "host" for the host's own events
-	Name     string `json:"name"`
-	Range    Range  `json:"-"`
-}
-
 // Route delivers events to an action.
 type Route struct {
 	Name     string
@@ -106,21 +77,6 @@ type Route struct {
 	Delivery Delivery
 	Text     string // canonical text of the whole route; equal texts are equal routes
 	Range    Range
-}
-
-// Delivery is the policy of a route.
-type Delivery struct {
-	Timeout     time.Duration // of one attempt; default 30 s
-	Attempts    int           // default 3
-	Backoff     time.Duration // before the second attempt, doubles; default 100 ms
-	MaxBackoff  time.Duration // default 10 s
-	Await       bool          // the promise waits for this route; default true
-	Queue       int           // deliveries waiting; default 1024
-	Overflow    string        // block (default), reject, drop_oldest
-	Concurrency int           // in flight at once; 0: as the instance has credit
-	Order       string        // "" or "subject"
-	DeadLetter  *Endpoint     // an action, or nil
-	Durable     bool          // refused for now with a diagnostic that says so
 }
 
 // Range is a place in a file of the configuration.
@@ -140,6 +96,18 @@ type Reply = scenario.Reply
 
 // Expr is a compiled expression over an event.
 type Expr = expression.Expr
+
+// Process holds the host's own settings for a plugin's process.
+type Process = process.Settings
+
+// Restart bounds how often a process that ended by itself is started again.
+type Restart = process.Restart
+
+// Endpoint is one event or action of an instance.
+type Endpoint = reference.Endpoint
+
+// Delivery is the policy of a route.
+type Delivery = delivery.Policy
 
 // Resource is a descriptor that an instance asks for.
 type Resource = attribute.Resource

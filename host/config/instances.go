@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -16,6 +15,7 @@ import (
 	"github.com/pluginhost/host/host/config/attribute"
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression/field"
+	"github.com/pluginhost/host/host/config/process"
 	"github.com/pluginhost/host/host/config/reference"
 	"github.com/pluginhost/host/host/config/variable"
 	"github.com/pluginhost/host/sdk/schema"
@@ -23,9 +23,6 @@ import (
 
 // maxKey bounds a key of for_each, in bytes.
 const maxKey = 128
-
-// Restart settings unless set, and the bounds of what may be set.
-var restartDefaults = Restart{Max: 5, Within: time.Minute, Backoff: 250 * time.Millisecond}
 
 // evalGroups makes the instances, those that others refer to first.
 func (b *builder) evalGroups() {
@@ -248,7 +245,6 @@ func (b *builder) dependsOn(g *group, to map[string]bool) {
 
 // process reads the process block.
 func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
-	p := Process{Isolation: "plugin", Restart: restartDefaults}
 	outer := b.reader(g.block.Body, g.address(), ctx)
 	for _, x := range g.block.Body.Blocks {
 		if x.Type != "process" {
@@ -259,51 +255,7 @@ func (b *builder) process(g *group, ctx *hcl.EvalContext) Process {
 			b.diags.Problem("Unknown block", fmt.Sprintf("%s has no block %q%s", g.address(), x.Type, hint), x.TypeRange.Ptr())
 		}
 	}
-	r := outer.Block("process")
-	if r == nil {
-		return p
-	}
-	r.OneOf("isolation", &p.Isolation, "plugin", "instance")
-	if v, at, ok := r.Value("env", cty.Map(cty.String)); ok {
-		p.Env = map[string]string{}
-		for k, x := range v.AsValueMap() {
-			if k == "" || strings.ContainsAny(k, "=\x00") || x.IsNull() || strings.ContainsRune(x.AsString(), 0) {
-				b.diags.Problem("Not a usable environment", "A name has no =, and neither name nor value have NUL or are null.", at)
-				continue
-			}
-			p.Env[k] = x.AsString()
-		}
-	}
-	r.Text("user", &p.User)
-	r.Bytes("memory", &p.Memory)
-	if v, at, ok := r.Value("cpu", cty.Number); ok {
-		n, _ := v.AsBigFloat().Float64()
-		if p.CPU = int64(n * 1000); n < 0.001 || n > 10_000 {
-			b.diags.Problem("Out of range", "cpu is how many processors the process may use, for example 0.5; at least 0.001.", at)
-		}
-	}
-	r.Number("processes", &p.Processes, 1, 1_000_000)
-	r.Number("open_files", &p.OpenFiles, 16, 1_000_000)
-	r.Bytes("file_size", &p.FileSize)
-	r.Bytes("core_size", &p.CoreSize)
-	if v, at, ok := r.Value("require", cty.List(cty.String)); ok {
-		for it := v.ElementIterator(); it.Next(); {
-			_, x := it.Element()
-			if x.IsNull() || !slices.Contains(Requirements, x.AsString()) {
-				b.diags.Problem("Unknown requirement", "A process can require "+strings.Join(Requirements, ", ")+".", at)
-				continue
-			}
-			p.Require = append(p.Require, x.AsString())
-		}
-	}
-	if s := r.Block("restart"); s != nil {
-		s.Number("max", &p.Restart.Max, 0, 1_000_000)
-		s.Duration("within", &p.Restart.Within, time.Millisecond, 24*time.Hour)
-		s.Duration("backoff", &p.Restart.Backoff, 0, time.Hour)
-		s.Done()
-	}
-	r.Done()
-	return p
+	return process.Read(outer.Block("process"), b.diags)
 }
 
 // readable is what other blocks may read of an instance: its attributes as the

@@ -4,25 +4,21 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/pluginhost/host/host/config/delivery"
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/payload"
 	"github.com/pluginhost/host/host/config/reference"
-	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
 // HostEvents are the events of the host itself, written host.NAME.
 var HostEvents = []string{"ready", "reload.phase", "reload.committed", "reload.refused", "reload.drained",
 	"reload.confirmed", "instance.crashed", "plugin.changed"}
-
-var deliveryDefaults = Delivery{Timeout: 30 * time.Second, Attempts: 3, Backoff: 100 * time.Millisecond,
-	MaxBackoff: 10 * time.Second, Await: true, Queue: 1024, Overflow: "block"}
 
 // evalRoutes checks all routes.
 func (b *builder) evalRoutes() {
@@ -34,7 +30,7 @@ func (b *builder) evalRoutes() {
 }
 
 func (b *builder) route(block *hclsyntax.Block) {
-	r := Route{Name: block.Labels[0], Range: diagnostic.ToRange(block.DefRange()), Delivery: deliveryDefaults}
+	r := Route{Name: block.Labels[0], Range: diagnostic.ToRange(block.DefRange()), Delivery: delivery.Defaults()}
 	in := b.reader(block.Body, "route "+r.Name, b.ctx)
 	from, to, when, input := in.Expr("from"), in.Expr("to"), in.Expr("when"), in.Expr("input")
 	if from == nil {
@@ -45,7 +41,10 @@ func (b *builder) route(block *hclsyntax.Block) {
 	}
 	data := b.sources(from, &r)
 	action := b.target(to, &r.To)
-	b.delivery(in, &r)
+	r.Delivery.Read(in.Block("delivery"), func(e hclsyntax.Expression) (to Endpoint, ok bool) {
+		ok = b.target(e, &to) != nil
+		return to, ok
+	}, b.diags)
 	in.Done()
 
 	dataType := cty.DynamicPseudoType
@@ -188,35 +187,6 @@ func (b *builder) noMember(what, verb string, g *group, name string, names []str
 	}
 }
 
-// delivery reads the delivery block.
-func (b *builder) delivery(in *syntax.Reader, r *Route) {
-	d := in.Block("delivery")
-	if d == nil {
-		return
-	}
-	p := &r.Delivery
-	d.Duration("timeout", &p.Timeout, time.Millisecond, 24*time.Hour)
-	d.Number("attempts", &p.Attempts, 1, 100)
-	d.Duration("backoff", &p.Backoff, 0, time.Hour)
-	d.Duration("max_backoff", &p.MaxBackoff, 0, 24*time.Hour)
-	d.Flag("await", &p.Await)
-	d.Number("queue", &p.Queue, 1, 100_000)
-	d.OneOf("overflow", &p.Overflow, "block", "reject", "drop_oldest")
-	d.Number("concurrency", &p.Concurrency, 0, 100_000)
-	d.OneOf("order", &p.Order, "", "subject")
-	d.Flag("durable", &p.Durable)
-	if p.Durable {
-		b.diags.Problem("Not available yet", "durable = true needs the journal, which this version does not have. Remove the line: events are kept in memory.", d.Body.Attributes["durable"].SrcRange.Ptr())
-	}
-	if e := d.Expr("dead_letter"); e != nil {
-		var to Endpoint
-		if a := b.target(e, &to); a != nil {
-			p.DeadLetter = &to
-		}
-	}
-	d.Done()
-}
-
 // wantsBool checks that a when can be true or false.
 func (b *builder) wantsBool(e hclsyntax.Expression, data cty.Type) {
 	ctx := b.ctx.NewChild()
@@ -262,39 +232,6 @@ func (b *builder) routeText(r *Route, when, input hclsyntax.Expression) string {
 		}
 		s.WriteString(" " + x.name + " " + expression.Text(x.e, b.ctx, b.diags.Source(x.e.Range().Filename)))
 	}
-	s.WriteString(deliveryText(r.Delivery))
+	s.WriteString(r.Delivery.Text())
 	return s.String()
-}
-
-// deliveryText says what is set otherwise than by default.
-func deliveryText(d Delivery) string {
-	var set []string
-	add := func(name string, value, normal any) {
-		if value == normal {
-			return
-		}
-		switch value.(type) {
-		case string, time.Duration:
-			value = fmt.Sprintf("%q", fmt.Sprint(value))
-		}
-		set = append(set, fmt.Sprintf("%s = %v", name, value))
-	}
-	n := deliveryDefaults
-	add("timeout", d.Timeout, n.Timeout)
-	add("attempts", d.Attempts, n.Attempts)
-	add("backoff", d.Backoff, n.Backoff)
-	add("max_backoff", d.MaxBackoff, n.MaxBackoff)
-	add("await", d.Await, n.Await)
-	add("queue", d.Queue, n.Queue)
-	add("overflow", d.Overflow, n.Overflow)
-	add("concurrency", d.Concurrency, n.Concurrency)
-	add("order", d.Order, n.Order)
-	add("durable", d.Durable, n.Durable)
-	if d.DeadLetter != nil {
-		set = append(set, "dead_letter = "+d.DeadLetter.Instance+"."+d.DeadLetter.Name)
-	}
-	if len(set) == 0 {
-		return ""
-	}
-	return " delivery { " + strings.Join(set, ", ") + " }"
 }

@@ -15,6 +15,13 @@ import (
 	"github.com/pluginhost/host/host/config/expression"
 )
 
+// Endpoint is one event or action of an instance.
+type Endpoint struct {
+	Instance string           `json:"instance"` // address, or "host" for the host's own events
+	Name     string           `json:"name"`
+	Range    diagnostic.Range `json:"-"`
+}
+
 // Ref is plugin.name, plugin.name[key] or plugin.name[*], with what follows.
 type Ref struct {
 	Plugin, Name string
