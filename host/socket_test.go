@@ -140,13 +140,13 @@ func TestSocketChangesInPlace(t *testing.T) {
 	// A user who is not there is found before anything changes.
 	d.write("host.hcl", hcl("?mode=0600&owner=nosuchuser"))
 	r = d.must(apply.RolledBack)
-	if len(r.Diagnostics) != 1 || !strings.Contains(r.Diagnostics[0].Detail, "nosuchuser") || r.Diagnostics[0].Range.Line != 3 || mode() != 0o666 {
+	if len(r.Diagnostics) != 1 || !strings.Contains(r.Diagnostics[0].Detail, "nosuchuser") || r.Diagnostics[0].Line != 3 || mode() != 0o666 {
 		t.Errorf("mode %o; %+v", mode(), r.Diagnostics)
 	}
 	// So is an option that there is not.
 	d.write("host.hcl", hcl("?mod=0600"))
 	r = d.must(apply.Invalid)
-	if len(r.Diagnostics) != 1 || !strings.Contains(r.Diagnostics[0].Detail, `Did you mean "mode"?`) || r.Diagnostics[0].Range.Line != 3 {
+	if len(r.Diagnostics) != 1 || !strings.Contains(r.Diagnostics[0].Detail, `Did you mean "mode"?`) || r.Diagnostics[0].Line != 3 {
 		t.Errorf("%+v", r.Diagnostics)
 	}
 	d.write("host.hcl", "")
@@ -159,7 +159,7 @@ func TestUnknownUser(t *testing.T) {
 	d := run(t, setup(t, "", "probe-1.0.0"))
 	d.write("host.hcl", "plugin \"probe\" \"a\" {\n  process {\n    user = \"nosuchuser\"\n  }\n}\n")
 	r := d.must(apply.RolledBack)
-	if len(r.Diagnostics) != 1 || r.Diagnostics[0].Range.Line != 3 || !strings.Contains(r.Diagnostics[0].Detail, "nosuchuser") {
+	if len(r.Diagnostics) != 1 || r.Diagnostics[0].Line != 3 || !strings.Contains(r.Diagnostics[0].Detail, "nosuchuser") {
 		t.Errorf("%+v", r.Diagnostics)
 	}
 }
@@ -171,7 +171,7 @@ func TestOverlapIsAnError(t *testing.T) {
 	d := run(t, dir)
 	d.write("host.hcl", fmt.Sprintf("plugin \"probe\" \"a\" { listen = \"tcp://127.0.0.1:%d\" }\nplugin \"probe\" \"b\" { listen = \"tcp://:%d\" }\n", port, port))
 	r := d.must(apply.Invalid)
-	if len(r.Diagnostics) != 1 || r.Diagnostics[0].Range.Line != 2 || !strings.Contains(r.Diagnostics[0].Detail, "host.hcl:1") {
+	if len(r.Diagnostics) != 1 || r.Diagnostics[0].Line != 2 || !strings.Contains(r.Diagnostics[0].Detail, "host.hcl:1") {
 		t.Errorf("%+v", r.Diagnostics)
 	}
 }

@@ -11,10 +11,9 @@
 //	        goes by a route to an action of another plugin process, whose outcome
 //	        is the response
 //
-// Slow requests take
-// their time in an action of host's, and in a backend behind the proxies of the
-// others. Then it measures how long a reload takes that changes one of many
-// instances, or server blocks.
+// Slow requests take their time in an action of host's, and in a backend behind
+// the proxies of the others. Then it measures how long a reload takes that
+// changes one of many instances, or server blocks.
 //
 // It prints tables and one line of JSON.
 package main

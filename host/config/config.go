@@ -150,21 +150,21 @@ func Format(src []byte, filename string) ([]byte, Diagnostics) { return syntax.F
 
 // Place finds the range of an attribute: of the resource, of its top-level
 // attribute, or of the whole instance.
-func (i *Instance) Place(attribute string) Range {
-	for _, r := range i.Resources {
+func (in *Instance) Place(attribute string) Range {
+	for _, r := range in.Resources {
 		if r.Attribute == attribute && attribute != "" {
 			return r.Range
 		}
 	}
-	if r, ok := i.Attrs[attribute]; ok {
+	if r, ok := in.Attrs[attribute]; ok {
 		return r
 	}
 	top, _, _ := strings.Cut(attribute, ".")
 	top, _, _ = strings.Cut(top, "[")
-	if r, ok := i.Attrs[top]; ok {
+	if r, ok := in.Attrs[top]; ok {
 		return r
 	}
-	return i.Range
+	return in.Range
 }
 
 // Find returns the instance at an address, or nil.
