@@ -94,6 +94,7 @@ func drains(d plan.Drains) string {
 
 func changes(out terminal.Printer, changes []plan.Change) {
 	for _, c := range changes {
+		c.Old, c.New = readable(c.Old), readable(c.New)
 		name := c.Name
 		if name != "" {
 			name += ": "

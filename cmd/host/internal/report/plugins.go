@@ -74,7 +74,7 @@ func fieldRows(indent string, fields []schema.Field, config bool) [][]string {
 		case f.Required:
 			note = "required"
 		case len(f.Default) > 0:
-			note = "default " + string(f.Default)
+			note = "default " + readable(string(f.Default))
 		}
 		if len(f.OneOf) > 0 {
 			b, _ := json.Marshal(f.OneOf) // strings cannot fail
