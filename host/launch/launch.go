@@ -24,6 +24,9 @@ import (
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
+// maxShown is how many bytes of what a process printed are told in a reason.
+const maxShown = 160
+
 // Spec says what to start.
 type Spec struct {
 	Executable *os.File          // the verified descriptor; the caller keeps and closes it
@@ -139,14 +142,17 @@ func (p *Process) failed(ctx context.Context, err error) error {
 	p.runner.kill()
 	<-p.done
 	e.Stdout, e.Stderr = p.out.head(), p.Stderr()
-	shown := strings.Join(e.Stdout, " | ")
+	shown := strings.Join(e.Stdout, " | ") // printable already
+	if len(shown) > maxShown {
+		shown = strings.ToValidUTF8(shown[:maxShown], "") + "…"
+	}
 	switch {
 	case p.out.flooded():
-		e.Reason = fmt.Sprintf("it printed over %d KiB instead of the handshake line, beginning with %q: it is not a plugin for host", maxBeforeHandshake>>10, shown)
+		e.Reason = fmt.Sprintf("it printed over %d KiB instead of the handshake line, beginning with \"%s\": it is not a plugin for host", maxBeforeHandshake>>10, shown)
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		e.Reason = fmt.Sprintf("no handshake line within %s: it is not a plugin for host, or it waits for something before sdk.Serve", p.spec.Timeout)
 		if shown != "" {
-			e.Reason += fmt.Sprintf("; it printed %q", shown)
+			e.Reason += fmt.Sprintf("; it printed \"%s\"", shown)
 		}
 	case ctx.Err() != nil:
 		e.Reason = "given up: " + context.Cause(ctx).Error()
@@ -154,7 +160,7 @@ func (p *Process) failed(ctx context.Context, err error) error {
 		e.Phase = "control"
 		e.Reason = fmt.Sprintf("its handshake %s cannot be used: %s", p.out.matched(), oneLine(err.Error()))
 	case shown != "":
-		e.Reason = fmt.Sprintf("it printed %q instead of the handshake line: it is not a plugin for host, or it prints before sdk.Serve", shown)
+		e.Reason = fmt.Sprintf("it printed \"%s\" instead of the handshake line: it is not a plugin for host, or it prints before sdk.Serve", shown)
 	case ended:
 		e.Reason = "it ended without a handshake line (" + p.Exit().Reason + "): it is not a plugin for host"
 	default:
