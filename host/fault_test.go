@@ -353,7 +353,11 @@ func TestKilledOnProbation(t *testing.T) {
 	if p.Client == nil {
 		t.Fatal(p.log)
 	}
-	if other := spawn(t, dir, ""); other.Client != nil || !strings.Contains(other.log.String(), fmt.Sprintf("pid %d", p.cmd.Process.Pid)) {
+	other := spawn(t, dir, "")
+	if other.Client == nil {
+		other.wait(t) // what it says comes at its end
+	}
+	if other.Client != nil || !strings.Contains(other.log.String(), fmt.Sprintf("pid %d", p.cmd.Process.Pid)) {
 		t.Errorf("two daemons on one state directory: %s", other.log)
 	}
 	serves(t, "on probation", p, world{addresses: []string{"probe.a"}, emit: "two"})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -107,10 +108,12 @@ func TestKilledPlugins(t *testing.T) {
 		})
 	}()
 	checked := make(chan struct{})
+	var settled atomic.Uint64 // events, as far as the tail has come
 	go func() {
 		defer close(checked)
 		for e := range seen {
 			l.take(e)
+			settled.Store(l.settled)
 		}
 	}()
 
@@ -150,7 +153,7 @@ func TestKilledPlugins(t *testing.T) {
 	s := d.status()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // the tail has a moment's delay
 		n := d.status().Events.Accepted
-		if n == s.Events.Accepted && len(seen) == 0 || time.Now().After(end) {
+		if n == s.Events.Accepted && settled.Load() >= n || time.Now().After(end) {
 			break
 		}
 		s = d.status()

@@ -138,28 +138,18 @@ func TestSlowReadersHoldNobody(t *testing.T) {
 	full := make(chan struct{}, 1)
 	path, stop := serve(t, &fake{
 		status: observe.Status{Generation: 1},
-		tail: func(ctx context.Context, _ int, _ func(*observe.Entry) bool, f func(observe.Entry) error) error {
+		tail: func(_ context.Context, _ int, _ func(*observe.Entry) bool, f func(observe.Entry) error) error {
 			for n := uint64(0); ; n++ {
-				sent := make(chan error, 1)
-				go func() { sent <- f(event(n)) }()
-				select {
-				case err := <-sent:
-					if err != nil {
-						return err
-					}
-				case <-time.After(200 * time.Millisecond):
+				stuck := time.AfterFunc(200*time.Millisecond, func() {
 					select {
 					case full <- struct{}{}:
 					default:
 					}
-					select {
-					case err := <-sent:
-						if err != nil {
-							return err
-						}
-					case <-ctx.Done():
-						return ctx.Err()
-					}
+				})
+				err := f(event(n))
+				stuck.Stop()
+				if err != nil {
+					return err
 				}
 			}
 		},
