@@ -86,7 +86,10 @@ func newDesk(_ context.Context, _ struct{}, env *sdk.Env) (*sdk.Instance, error)
 			if errors.As(context.Cause(ctx), &e) && e.Reason != "" {
 				why = e.Reason
 			}
-			return w, write("cause", why)
+			if err := write("cause", why); err != nil {
+				return w, err
+			}
+			return w, ctx.Err() // whichever is noticed first, its answer or the end of its time
 		}),
 		note.Handle(func(_ context.Context, s slip) (struct{}, error) { return struct{}{}, write("token", s.Token) }),
 	}}, nil
