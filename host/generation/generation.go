@@ -77,6 +77,9 @@ type Confirm struct {
 	Back  uint64    `json:"back"` // where to return when nobody confirms
 }
 
+// lockWait is how long a lock that another holds is waited for.
+const lockWait = time.Second
+
 // Store is the directory of the generations.
 type Store struct {
 	dir  string
@@ -111,7 +114,14 @@ func (s *Store) own() error {
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	// A process that was just ended by force can have left a child between fork
+	// and exec, which holds the lock for a moment more.
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for end := time.Now().Add(lockWait); err != nil && time.Now().Before(end); {
+		time.Sleep(lockWait / 100)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
 		pid, _ := io.ReadAll(io.LimitReader(f, 32))
 		_ = f.Close()
 		return fmt.Errorf("another daemon (pid %s) uses this state directory, %s: stop it, or choose another --state-dir",
