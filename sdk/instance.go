@@ -173,14 +173,13 @@ func (i *instance) handleCall(c *work.Call) {
 	default:
 		i.settle(c, value, err)
 	}
-	i.owed.Add(1)
 }
 
 // rest is called after each call. When nothing waits for a worker, what is
 // settled goes out from here, and so does the credit for it; else the writer
 // sends it while the next handler runs, and credit is given in larger parts.
 func (i *instance) rest(last bool) {
-	if n := i.owed.Load(); last || 4*int(n) >= i.credit {
+	if n := i.owed.Add(1); last || 4*int(n) >= i.credit {
 		if n = i.owed.Swap(0); n > 0 {
 			_ = i.process.lane.PutCredit(i.handle, n)
 		}

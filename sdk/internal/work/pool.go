@@ -24,7 +24,7 @@ type Pool struct {
 	head    int       // of queue
 	calls   *Call     // queued and being handled
 	count   int       // of calls
-	held    int       // of calls: handled, and not released
+	busy    int       // of calls: not handled yet, at most limit
 	workers int
 	idle    int
 	waking  bool          // a worker is on its way
@@ -33,7 +33,8 @@ type Pool struct {
 }
 
 // NewPool returns a pool that handles up to limit calls at once. After each
-// call rest is called, and told whether no other waits for a worker.
+// call, when its place is free, rest is called, and told whether no other waits
+// for a worker.
 func NewPool(limit int, handle func(*Call), rest func(last bool)) *Pool {
 	p := &Pool{handle: handle, rest: rest, limit: limit}
 	p.wake.L = &p.mu
@@ -45,10 +46,11 @@ func NewPool(limit int, handle func(*Call), rest func(last bool)) *Pool {
 func (p *Pool) Put(c *Call) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed || p.count-p.held >= p.limit {
+	if p.closed || p.busy >= p.limit {
 		return false
 	}
 	p.count++
+	p.busy++
 	c.next = p.calls
 	if p.calls != nil {
 		p.calls.prev = c
@@ -105,6 +107,7 @@ func (p *Pool) work() {
 		p.mu.Unlock()
 		p.handle(c)
 		p.mu.Lock()
+		p.busy-- // before rest, which may ask for the next call
 		last := p.head == len(p.queue)
 		p.mu.Unlock()
 		p.rest(last) // before anybody learns that there are no calls left
@@ -129,7 +132,6 @@ func (p *Pool) Hold(c *Call, drop func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.held = true
-	p.held++
 	return true
 }
 
@@ -138,7 +140,6 @@ func (p *Pool) Release(c *Call) {
 	c.end(nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held--
 	p.remove(c)
 }
 

@@ -20,6 +20,30 @@ func TestCallAllocates(t *testing.T) {
 	}
 }
 
+// Who learns that a call was handled gives credit for it, and the next call may
+// be there before the worker goes on: its place is free by then.
+func TestPoolHasRoomWhenItRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		call := func() *Call {
+			return NewCall("do", func(context.Context, []byte) ([]byte, error) { return nil, nil }, &wire.Deliver{})
+		}
+		var p *Pool
+		handled := 0
+		p = NewPool(1, func(c *Call) { c.Run() }, func(bool) {
+			if handled++; handled < 3 && !p.Put(call()) {
+				t.Error("there is no room for the call after")
+			}
+		})
+		p.Put(call())
+		p.Rouse()
+		<-p.Idle()
+		if handled != 3 {
+			t.Errorf("%d calls were handled", handled)
+		}
+		p.Close()
+	})
+}
+
 // Calls that wait are told from the last one, a handler that blocks holds up
 // none of the others, and rest comes before the pool is idle.
 func TestPoolRests(t *testing.T) {
