@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
@@ -159,7 +160,7 @@ func (p *program) result(ctx context.Context, cmd *exec.Cmd, err error, stdout *
 	}
 	out := bytes.TrimSpace(stdout.Bytes())
 	switch {
-	case c.Parse != "text" && json.Valid(out):
+	case c.Parse != "text" && utf8.Valid(out) && json.Valid(out): // json.Valid takes any bytes in a string
 		return out, nil
 	case c.Parse == "json":
 		return fail(sdk.Internal, false, "%s printed something that is not JSON", c.Command[0])

@@ -13,9 +13,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pluginhost/host/sdk"
 )
@@ -100,14 +102,17 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, http.StatusMethodNotAllowed, sdk.Unimplemented, "the method "+r.Method+" is not served")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(c.BodyLimit)))
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			s.refuse(w, r, http.StatusRequestEntityTooLarge, sdk.InvalidArgument, "the body is larger than body_limit")
-		} else {
-			s.refuse(w, r, http.StatusBadRequest, sdk.InvalidArgument, "the body cannot be read")
-		}
+	body, err := s.read(w, r)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		s.refuse(w, r, http.StatusRequestEntityTooLarge, sdk.InvalidArgument, fmt.Sprintf("the body is larger than body_limit (%d bytes)", c.BodyLimit))
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.refuse(w, r, http.StatusRequestTimeout, sdk.DeadlineExceeded, "the body did not come in time")
+		return
+	case err != nil:
+		s.refuse(w, r, http.StatusBadRequest, sdk.InvalidArgument, "the body cannot be read")
 		return
 	}
 	if !authorized(c.Auth, r, body) {
@@ -127,11 +132,21 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answer(w, r, data, parsed)
 }
 
+// read returns the body. One that is announced as too large is not waited for.
+func (s *server) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limit := int64(s.config.BodyLimit)
+	if r.ContentLength > limit {
+		w.Header().Set("Connection", "close") // else the response waits for the body
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+}
+
 // data makes the event's data of a request, and the parsed body for the
 // subject.
 func (s *server) data(r *http.Request, body []byte) (data, parsed any, ok bool) {
 	empty := len(bytes.TrimSpace(body)) == 0
-	valid := json.Valid(body)
+	valid := utf8.Valid(body) && json.Valid(body) // json.Valid takes any bytes in a string
 	if valid && s.config.Subject != nil {
 		_ = json.Unmarshal(body, &parsed) // it is valid
 	}
@@ -220,7 +235,9 @@ func statusOf(e *sdk.Error) int {
 	case sdk.AlreadyExists, sdk.Aborted, sdk.FailedPrecondition:
 		return http.StatusConflict
 	case sdk.ResourceExhausted:
-		return http.StatusTooManyRequests
+		if e.Retryable { // else the next request fails as this one did
+			return http.StatusTooManyRequests
+		}
 	case sdk.Unimplemented:
 		return http.StatusNotImplemented
 	case sdk.Unavailable:

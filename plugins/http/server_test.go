@@ -98,6 +98,7 @@ func TestResponseIsTheOutcome(t *testing.T) {
 		"deadline":    sdk.Errorf(sdk.DeadlineExceeded, "too slow"),
 		"unavailable": {Code: sdk.Unavailable, Message: "down", Instance: "exec.bill", Retryable: true},
 		"full":        sdk.Errorf(sdk.ResourceExhausted, "too much"),
+		"too large":   {Code: sdk.ResourceExhausted, Message: "over output_limit"},
 		"conflict":    sdk.Errorf(sdk.AlreadyExists, "twice"),
 		"denied":      sdk.Errorf(sdk.PermissionDenied, "no"),
 		"who":         sdk.Errorf(sdk.Unauthenticated, "who"),
@@ -128,7 +129,7 @@ func TestResponseIsTheOutcome(t *testing.T) {
 		code   string
 	}{
 		"unrouted": {404, "not_found"}, "invalid": {400, "invalid_argument"}, "deadline": {504, "deadline_exceeded"},
-		"unavailable": {503, "unavailable"}, "full": {429, "resource_exhausted"}, "conflict": {409, "already_exists"},
+		"unavailable": {503, "unavailable"}, "full": {429, "resource_exhausted"}, "too large": {500, "resource_exhausted"}, "conflict": {409, "already_exists"},
 		"denied": {403, "permission_denied"}, "who": {401, "unauthenticated"}, "not here": {501, "unimplemented"},
 		"bug": {500, "internal"}, "unknown": {500, "unknown"},
 	} {
@@ -158,6 +159,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"POST", "/orders", `{"id":"0123456789"}`, 413, "invalid_argument"},
 		{"POST", "/orders", `{"id"`, 400, "invalid_argument"},
 		{"POST", "/orders", `{} {}`, 400, "invalid_argument"},
+		{"POST", "/orders", "\"a\xffb\"", 400, "invalid_argument"}, // JSON is UTF-8
 	} {
 		a := do(t, c.method, url+c.path, c.body)
 		f := wantError(t, a, c.status, c.code)
@@ -376,6 +378,26 @@ func TestSlowClient(t *testing.T) {
 	}
 	if time.Since(begin) < headerTimeout/2 {
 		t.Errorf("cut off after %v", time.Since(begin))
+	}
+}
+
+// A body that is announced as too large is refused before it comes, and one that
+// stops on its way when its time is over.
+func TestBodyThatDoesNotCome(t *testing.T) {
+	_, url := serve(t, sdktest.Config{"body_limit": "1KiB"})
+	for request, want := range map[string]int{
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1025\r\n\r\n":                         http.StatusRequestEntityTooLarge,
+		"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1025\r\n\r\n": http.StatusRequestEntityTooLarge,
+	} {
+		resp, err := http.ReadResponse(bufio.NewReader(raw(t, url, request)), nil)
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("%q: %+v, %v", request, resp, err)
+		}
+	}
+	_, url = serve(t, sdktest.Config{"timeout": "1ms"})
+	resp, err := http.ReadResponse(bufio.NewReader(raw(t, url, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")), nil)
+	if err != nil || resp.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("half a body: %+v, %v", resp, err)
 	}
 }
 
