@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -20,6 +21,11 @@ func TestQuickstart(t *testing.T) {
 	if tail := s.host(0, "events", "tail", "--follow=false", "--id", id); !strings.Contains(tail, "http.orders.request  resolved") || !strings.Contains(tail, "subject=o-1") {
 		t.Errorf("the tail does not say that it was resolved:\n%s", tail)
 	}
+	strange := `a"b\c` + "\n" + `{"id":"x","cents":1} ü \n $(id)`
+	order, _ := json.Marshal(map[string]any{"id": strange, "total": 12})
+	if status, answer, _ := s.post("POST", url+"/orders", string(order)); status != http.StatusOK || answer["id"] != strange || answer["total"] != 14.28 {
+		t.Errorf("a strange id: %d %v", status, answer)
+	}
 	for _, tt := range []struct {
 		method, path, body string
 		status             int
@@ -28,6 +34,10 @@ func TestQuickstart(t *testing.T) {
 	}{
 		{"POST", "/orders", `hello`, 400, "invalid_argument", "not JSON", "http.orders.refused  rejected"},
 		{"POST", "/orders", `{"id":"o-2"}`, 400, "invalid_argument", "the total of order o-2 is not a positive amount", "http.orders.request  rejected"},
+		{"POST", "/orders", `{"id":"o-2","total":0}`, 400, "invalid_argument", "the total of order o-2 is not a positive amount", "http.orders.request  rejected"},
+		{"POST", "/orders", `{"id":"o-2","total":1e300}`, 400, "invalid_argument", "too large", "http.orders.request  rejected"},
+		{"POST", "/orders", `{"id":{"x":1},"total":12}`, 400, "invalid_argument", "an order needs an id", "http.orders.request  rejected"},
+		{"POST", "/orders", `{"id":"` + strings.Repeat("a", 500_000) + `","total":12}`, 400, "invalid_argument", "longer than 100 characters", "http.orders.request  rejected"},
 		{"POST", "/orders", `[]`, 400, "invalid_argument", "an order needs an id", "http.orders.request  rejected"},
 		{"POST", "/other", `{"id":"o-1","total":12}`, 404, "not_found", "/other", "http.orders.refused  rejected"},
 		{"GET", "/orders", ``, 405, "unimplemented", "GET", "http.orders.refused  rejected"},

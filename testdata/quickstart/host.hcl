@@ -41,7 +41,7 @@ route "price" {
   from = http.orders.request
   to   = exec.price.run
   input = {
-    stdin = { id = try(event.data.id, ""), cents = try(event.data.total * 100, -1) }
+    stdin = { id = try(tostring(event.data.id), ""), cents = try(event.data.total * 100, -1) }
   }
   delivery {
     timeout  = "5s"
@@ -54,7 +54,7 @@ route "note" {
   from  = http.orders.request
   when  = try(event.data.total, 0) > 0
   to    = file.ledger.append
-  input = "${event.time} ${event.data.id} ${event.data.total}"
+  input = "${event.time} ${try(tostring(event.data.id), "?")} ${event.data.total}"
   delivery {
     await = false
   }

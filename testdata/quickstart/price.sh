@@ -1,22 +1,25 @@
 #!/bin/sh
-# Prices an order. In: {"id":"o-1","cents":1200}. Out: what the customer pays.
+# Prices an order. In: {"cents":1200,"id":"o-1"}. Out: what the customer pays.
 # Exit code 65 says that the order is invalid. An order called fail or hang does
-# just that, to see what becomes of it.
+# just that, to see what becomes of it. The id stays as JSON writes it.
 set -eu
 order=$(cat)
-field() { printf '%s' "$order" | sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
-id=$(field id)
-cents=$(field cents)
+id=$(printf '%s' "$order" | sed -nE 's/.*"id":"(([^"\\]|\\.)*)".*/\1/p')
+cents=$(printf '%s' "$order" | sed -nE 's/.*"cents":([^,}]*).*/\1/p')
 
-[ -n "$id" ] || { echo "an order needs an id" >&2; exit 65; }
+invalid() { echo "$1" >&2; exit 65; }
+[ -n "$id" ] || invalid "an order needs an id"
+[ ${#id} -le 100 ] || invalid "the id of the order is longer than 100 characters"
+[ ${#cents} -le 12 ] || invalid "the total of order $id is too large"
 case $cents in
-	'' | *[!0-9]*) echo "the total of order $id is not a positive amount" >&2; exit 65 ;;
+	'' | 0 | *[!0-9]*) invalid "the total of order $id is not a positive amount of whole cents" ;;
 esac
 case $id in
 	fail) echo "the price list is missing" >&2; exit 1 ;;
 	hang) sleep 600 ;;
 esac
-awk -v id="$id" -v cents="$cents" -v tax="$TAX" 'BEGIN {
-	t = int(cents * tax + 0.5)
-	printf "{\"id\":\"%s\",\"net\":%.2f,\"tax\":%.2f,\"total\":%.2f}\n", id, cents / 100, t / 100, (cents + t) / 100
+ID=$id CENTS=$cents awk 'BEGIN {
+	cents = ENVIRON["CENTS"]
+	t = int(cents * ENVIRON["TAX"] + 0.5)
+	printf "{\"id\":\"%s\",\"net\":%.2f,\"tax\":%.2f,\"total\":%.2f}\n", ENVIRON["ID"], cents / 100, t / 100, (cents + t) / 100
 }'
