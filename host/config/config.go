@@ -116,7 +116,7 @@ type Resource = attribute.Resource
 type Source struct {
 	Dir       string            // holds *.hcl
 	Base      string            // where relative paths start, when that is not Dir: the files are a copy
-	Vars      map[string]string // from -var name=value
+	Vars      map[string]string // from --var name=value
 	VarFiles  []string          // from -var-file: HCL or JSON files of values
 	Env       []string          // os.Environ(): HOST_VAR_name=value, and what env() sees
 	PluginDir string            // overrides host.plugin_dir; relative to the working directory

@@ -31,6 +31,12 @@ func (b *builder) evalGroups() {
 	for _, cycle := range cycles {
 		b.diags.Problem("Instances refer to each other in a circle", strings.Join(cycle, " → ")+". What starts first?", b.groups[cycle[0]].block.DefRange().Ptr())
 	}
+	done := map[string]bool{}
+	for _, n := range order {
+		done[n] = true
+	}
+	// What else is wrong with those in a circle is told as well.
+	order = append(order, slices.DeleteFunc(names, func(n string) bool { return done[n] })...)
 	total := 0
 	for _, n := range order {
 		g := b.groups[n]
@@ -99,7 +105,10 @@ func (b *builder) forEach(g *group, ctx *hcl.EvalContext) (keys []string, values
 	switch {
 	case len(marks) > 0:
 		b.diags.Problem("Secret keys", "The keys of for_each are part of addresses, which are shown everywhere: nonsecret() says that they may be.", a.Expr.Range().Ptr())
-	case v.IsNull() || !v.IsKnown():
+	case v.IsNull():
+		b.diags.Problem("Null keys", "for_each is null; {} makes no instance.", a.Expr.Range().Ptr())
+	case !v.IsKnown() && b.diags.Sorted().HasErrors(): // why has been told
+	case !v.IsKnown():
 		b.diags.Problem("Not known", "The keys of for_each must be known when the configuration is read.", a.Expr.Range().Ptr())
 	case t.IsObjectType() || t.IsMapType():
 		for it := v.ElementIterator(); it.Next(); {

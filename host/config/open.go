@@ -151,7 +151,8 @@ func (f *Files) checkBlocks() {
 	}
 }
 
-// blocks returns the well-formed blocks of a type, the first of each name.
+// blocks returns the well-formed blocks of a type, the first of each name. All
+// routes are checked: nothing refers to one by its name.
 func (f *Files) blocks(kind string) []*hclsyntax.Block {
 	var blocks []*hclsyntax.Block
 	seen := map[string]bool{}
@@ -161,7 +162,7 @@ func (f *Files) blocks(kind string) []*hclsyntax.Block {
 		}
 		for _, b := range file.Body.Blocks {
 			key := strings.Join(b.Labels, " ")
-			if b.Type == kind && len(b.Labels) == len(labels[kind]) && (kind == "locals" || !seen[key]) {
+			if b.Type == kind && len(b.Labels) == len(labels[kind]) && (kind == "locals" || kind == "route" || !seen[key]) {
 				seen[key] = true
 				blocks = append(blocks, b)
 			}

@@ -119,13 +119,16 @@ func (s *Scope) givenValues(names map[string]bool) map[string]given {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Vars)) {
 		if !names[name] {
-			s.Diags.Problem("Unknown variable", fmt.Sprintf("-var %s=…: there is no variable %q.%s", name, name, diagnostic.Suggest(name, known)), nil)
+			s.Diags.Problem("Unknown variable", fmt.Sprintf("--var %s=…: there is no variable %q.%s", name, name, diagnostic.Suggest(name, known)), nil)
 			continue
 		}
-		values[name] = given{text: s.Vars[name], from: "-var " + name}
+		values[name] = given{text: s.Vars[name], from: "--var " + name}
 	}
 	return values
 }
+
+// typeWords are what a type is made of.
+var typeWords = []string{"string", "number", "bool", "any", "list", "set", "map", "object", "tuple", "optional"}
 
 // evalVariable evaluates one block. The value is unknown when it is wrong, so
 // that what uses it is not blamed too.
@@ -136,6 +139,12 @@ func (s *Scope) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 	var defaults *typeexpr.Defaults // of optional() attributes
 	if e := r.Expr("type"); e != nil {
 		t, d, diags := typeexpr.TypeConstraintWithDefaults(e)
+		for _, x := range diags {
+			if x.Subject != nil { // the word that is no type
+				word, _, _ := strings.Cut(string(x.Subject.SliceBytes(s.Diags.Source(x.Subject.Filename))), "(")
+				x.Detail += diagnostic.Nearest(word, typeWords)
+			}
+		}
 		s.Diags.HCL(diags)
 		if !diags.HasErrors() {
 			want, defaults = t, d
@@ -167,7 +176,7 @@ func (s *Scope) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 			return cty.DynamicVal, sensitive
 		}
 	default:
-		s.Diags.Problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: -var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
+		s.Diags.Problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: --var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
 		return cty.UnknownVal(want.WithoutOptionalAttributesDeep()), sensitive
 	}
 	if sensitive {
