@@ -127,6 +127,29 @@ func (f *File) Parse(diags *diagnostic.List) {
 	if p != nil {
 		f.Body, _ = p.Body.(*hclsyntax.Body)
 	}
+	if f.Body != nil && ds.HasErrors() {
+		f.Body.Blocks = unnest(f.Body.Blocks)
+	}
+}
+
+// unnest puts blocks of the top level that stand within others behind those:
+// after an error the parser may miss the brace that closes a block, and what
+// follows is not wrong for that.
+func unnest(blocks hclsyntax.Blocks) (all hclsyntax.Blocks) {
+	for _, b := range blocks {
+		var own, moved hclsyntax.Blocks
+		for _, x := range unnest(b.Body.Blocks) {
+			switch x.Type {
+			case "host", "locals", "plugin", "route", "test", "variable":
+				moved = append(moved, x)
+			default:
+				own = append(own, x)
+			}
+		}
+		b.Body.Blocks = own
+		all = append(append(all, b), moved...)
+	}
+	return all
 }
 
 // Excess looks for what the parser could not survive, or makes of few bytes
