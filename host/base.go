@@ -13,6 +13,8 @@ import (
 	"github.com/pluginhost/host/host/launch"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
+	"github.com/pluginhost/host/host/spawner/embedded"
 	"github.com/pluginhost/host/host/spawner/server"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -23,7 +25,7 @@ const helloTimeout = 30 * time.Second
 // base is a spawner that can be asked and a launcher on it: enough to ask an
 // executable what it is.
 type base struct {
-	spawner  *spawner.Client
+	spawner  *client.Client
 	spawning *actor   // nil: the spawner is another process
 	user     string   // who processes run as that name no user
 	lacks    []string // what the machine cannot do
@@ -43,7 +45,7 @@ func newBase(ctx context.Context, stateDir string, o Options) (*base, error) {
 			}
 			so.User = u
 		}
-		client, serve, err := server.Pair(so)
+		client, serve, err := embedded.New(so)
 		if err != nil {
 			return nil, err
 		}
@@ -105,7 +107,7 @@ func (b *base) gone(ctx context.Context) (context.Context, context.CancelCauseFu
 	go func() {
 		select {
 		case <-b.spawner.Gone():
-			cancel(fmt.Errorf("host: %w", spawner.ErrClosed))
+			cancel(fmt.Errorf("host: %w", client.ErrClosed))
 		case <-ctx.Done():
 		}
 	}()

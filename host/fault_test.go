@@ -36,7 +36,7 @@ func serveDaemon() int {
 	n, _ := strconv.Atoi(times)
 	var mu sync.Mutex
 	o := host.Options{
-		Source: config.Source{Dir: os.Getenv("HOST_TEST_DAEMON"), Env: os.Environ()}, Version: "test", Stdout: os.Stderr,
+		Source: config.Source{Dir: os.Getenv("HOST_TEST_DAEMON"), Env: os.Environ()}, Version: "test", Self: "/proc/self/exe", Stdout: os.Stderr,
 		Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr}),
 		Arrow: func(name string) {
 			mu.Lock()

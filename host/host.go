@@ -25,7 +25,7 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/route"
-	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -150,7 +150,7 @@ func Run(ctx context.Context, o Options) error {
 	defer end()
 	applier.Shutdown(drain, generation.System("stop"))
 	routing.stop() // what is pending all the same is rejected while it can be told
-	if cause := context.Cause(ctx); errors.Is(cause, spawner.ErrClosed) {
+	if cause := context.Cause(ctx); errors.Is(cause, client.ErrClosed) {
 		err = errors.Join(err, cause)
 	}
 	if err == nil {

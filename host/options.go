@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/config"
-	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/host/spawner/child"
+	"github.com/pluginhost/host/host/spawner/client"
 )
 
 // Options configure a daemon. Everything else is in its HCL.
@@ -21,7 +21,7 @@ type Options struct {
 	Stdout  io.Writer    // gets what plugins print on their standard output; nil: nothing
 	// Spawner is a spawner in another process, as under host run. nil: one runs
 	// in this process, with its rights.
-	Spawner *spawner.Client
+	Spawner *client.Client
 	// Self is an executable whose main calls host.Child first, this one if it
 	// does. The spawner in this process needs it to confine plugins; without it
 	// they are not, and the status says so.

@@ -63,7 +63,7 @@ func TestLongTemporaryDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", temp)
-	diags, err := host.Validate(t.Context(), host.Options{Source: config.Source{Dir: dir}})
+	diags, err := host.Validate(t.Context(), host.Options{Self: "/proc/self/exe", Source: config.Source{Dir: dir}})
 	if err != nil || len(diags) > 0 {
 		t.Errorf("%v, %v", err, diags)
 	}
@@ -76,7 +76,7 @@ func TestValidateTellsOfRejectedExecutables(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho hello\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	diags, err := host.Validate(t.Context(), host.Options{Source: config.Source{Dir: dir}})
+	diags, err := host.Validate(t.Context(), host.Options{Self: "/proc/self/exe", Source: config.Source{Dir: dir}})
 	if err != nil || diags.HasErrors() || len(diags) != 1 || !strings.Contains(diags[0].Detail, "hello") {
 		t.Errorf("%v, %v", err, diags)
 	}
@@ -87,7 +87,7 @@ func TestStopBeforeReady(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	dir := setup(t, two, "probe-1.0.0")
-	if err := host.Run(ctx, host.Options{Source: config.Source{Dir: dir}, Log: hclog.NewNullLogger()}); err != nil {
+	if err := host.Run(ctx, host.Options{Self: "/proc/self/exe", Source: config.Source{Dir: dir}, Log: hclog.NewNullLogger()}); err != nil {
 		t.Errorf("stopped before it was ready: %v", err)
 	}
 }

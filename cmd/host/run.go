@@ -13,9 +13,8 @@ import (
 	"github.com/pluginhost/host/cmd/host/internal/usage"
 	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/config"
-	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/host/spawner/policy"
-	"github.com/pluginhost/host/host/spawner/server"
 	"github.com/pluginhost/host/host/spawner/supervise"
 )
 
@@ -48,7 +47,7 @@ the system allows. host doctor shows the policy in force.`,
 			if err != nil {
 				return err
 			}
-			conn, err := server.Inherited()
+			conn, err := client.Inherited()
 			if err != nil {
 				return err
 			}
@@ -79,7 +78,7 @@ the system allows. host doctor shows the policy in force.`,
 			return a.outcome(host.Run(cmd.Context(), host.Options{
 				Source: s, Dev: dev, Version: version, Log: log, Stdout: a.stdout, Reload: hup,
 				Last: last, Generation: number, Notify: true,
-				Spawner: spawner.Connect(conn), Locked: locked,
+				Spawner: client.Connect(conn), Locked: locked,
 				Ready: func(socket string) {
 					log.Info("ready", "control", "unix://"+socket, "pid", os.Getpid())
 				},

@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 
 	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
@@ -41,14 +42,14 @@ type Spec struct {
 
 // Launcher starts plugin processes through a spawner.
 type Launcher struct {
-	spawner *spawner.Client
+	spawner *client.Client
 	dir     string
 	log     hclog.Logger
 }
 
 // New returns a launcher. dir is a directory of its own; leftovers in it are
 // removed.
-func New(sp *spawner.Client, dir string, log hclog.Logger) (*Launcher, error) {
+func New(sp *client.Client, dir string, log hclog.Logger) (*Launcher, error) {
 	l := &Launcher{spawner: sp, dir: dir, log: log}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("directory for go-plugin: %w", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"golang.org/x/sys/unix"
 
-	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/sdk/wire/rpc"
 )
 
@@ -31,7 +31,7 @@ type Process struct {
 	runner  *processRunner
 	control rpc.Control
 
-	child    atomic.Pointer[spawner.Process] // nil until it has been started
+	child    atomic.Pointer[client.Process] // nil until it has been started
 	out      *stdout
 	err      *stderr
 	done     chan struct{} // closed when it has ended, is reaped and its output is read
@@ -46,7 +46,7 @@ type Exit struct {
 }
 
 // begin follows a process that has been started.
-func (p *Process) begin(c *spawner.Process) {
+func (p *Process) begin(c *client.Process) {
 	p.out = newStdout(p.spec.Stdout, p.runner.kill)
 	p.err = newStderr(p.log, p.spec.Describe)
 	p.child.Store(c)
@@ -92,7 +92,7 @@ func (p *Process) Give(ctx context.Context, leases []string) error {
 }
 
 // Missing is what of its limits and its sandbox the machine does not keep; see
-// spawner.Process.
+// client.Process.
 func (p *Process) Missing() []string { return p.child.Load().Missing }
 
 // Done is closed when the process has ended and is reaped.
@@ -111,8 +111,8 @@ func (p *Process) Exit() Exit {
 	if x.Core {
 		e.Reason += " (core dumped)"
 	}
-	if x.Why != "" {
-		e.Reason += ": " + x.Why
+	if why := p.child.Load().Why(); why != "" {
+		e.Reason += ": " + why
 	}
 	return e
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
 
-	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
 )
 
 // processRunner lets go-plugin start a process through the spawner. It is
 // go-plugin's runner.Runner.
 type processRunner struct {
 	process *Process
-	spawner *spawner.Client
+	spawner *client.Client
 	ctx     context.Context // of the start
 	cmd     *exec.Cmd       // carries go-plugin's environment
 }

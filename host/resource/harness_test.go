@@ -13,7 +13,8 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/resource"
-	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
+	"github.com/pluginhost/host/host/spawner/embedded"
 	"github.com/pluginhost/host/host/spawner/server"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -22,9 +23,9 @@ import (
 const patience = 60 * time.Second
 
 // serve runs a spawner for the test.
-func serve(t *testing.T) *spawner.Client {
+func serve(t *testing.T) *client.Client {
 	t.Helper()
-	c, run, err := server.Pair(server.Options{})
+	c, run, err := embedded.New(server.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -46,7 +47,7 @@ type Lease struct {
 
 // Table holds the leases by key.
 type Table struct {
-	spawner *spawner.Client
+	spawner *client.Client
 
 	mu     sync.Mutex
 	held   map[string]*holding          // by key, without those that are retired
@@ -72,7 +73,7 @@ type holding struct {
 }
 
 // NewTable returns an empty table.
-func NewTable(sp *spawner.Client) *Table {
+func NewTable(sp *client.Client) *Table {
 	return &Table{spawner: sp, held: map[string]*holding{}, owned: map[string]map[*holding]bool{}, placed: map[string]map[*holding]bool{}}
 }
 

@@ -39,7 +39,10 @@ func ErrorOf(err error) *Error {
 		return e
 	}
 	kind := Failed
+	var rule interface{ Rule() } // a refusal of the policy, or of what is executed
 	switch {
+	case errors.As(err, &rule):
+		kind = Refused
 	case errors.Is(err, unix.EADDRINUSE):
 		kind = Busy
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

@@ -1,3 +1,8 @@
+// Package spawner is the form of what the privileged side of the daemon is asked:
+// a closed set of requests of fixed fields, their answers and their errors. Both
+// ends link it: host/spawner/server, which has the rights and starts processes,
+// binds sockets, opens files and keeps their descriptors, and
+// host/spawner/client, which asks for them.
 package spawner
 
 import (
@@ -13,6 +18,13 @@ import (
 )
 
 const maxRights = 4 // descriptors with a message
+
+// How a manager is told what it is: the descriptor on which it asks its spawner,
+// and the variable that says so.
+const (
+	ManagerFD   = 3
+	ManagerMark = "HOST_SPAWNER_FD"
+)
 
 // What can be asked for.
 const (
@@ -120,6 +132,16 @@ type Open struct {
 	Access string // read, append, write, directory
 }
 
+// Names of what a process may require, and of what a machine may lack.
+const (
+	Memory    = "memory"
+	CPU       = "cpu"
+	Processes = "processes"
+	Landlock  = "landlock"
+	Seccomp   = "seccomp"
+	Sandbox   = "sandbox" // all that confines it
+)
+
 // Start asks for a process.
 type Start struct {
 	Argv   []string
@@ -140,7 +162,7 @@ type Start struct {
 	Read    []string // and read, besides those of the system
 	Network bool     // it may make internet sockets
 	Free    bool     // no sandbox: it runs programs that are not known before
-	Require []string // names of what must not be missing: see Process.Missing
+	Require []string // names of what must not be missing: Memory, CPU, …
 }
 
 // Reply is one datagram to the client: the answer to request ID, or, when that
@@ -154,7 +176,7 @@ type Reply struct {
 	Waiting bool // something is left in the queue of a retired lease
 	Process uint64
 	Pid     int64
-	Texts   []string // what is missing
+	Texts   []string // what is missing, each "name: why"
 	Exit    Exit
 }
 
@@ -163,7 +185,7 @@ type Exit struct {
 	Code   int64  // -1 when ended by a signal
 	Signal int64  // 0 when it ended by itself
 	Core   bool   // it left a core dump
-	Why    string // which limit it hit, where that is known
+	Hit    string // the limit of its group that it reached: Memory, Processes or none
 	MaxRSS int64  // bytes of memory that it used at most
 }
 
@@ -237,7 +259,7 @@ func (r *Reply) Fields(c *message.Coder) {
 		c.Int(v)
 	}
 	c.Bool(&r.Exit.Core)
-	c.Text(&r.Exit.Why)
+	c.Text(&r.Exit.Hit)
 }
 
 // Send writes one message with descriptors.
@@ -326,4 +348,12 @@ func Conn(fd int) (*net.UnixConn, error) {
 		return nil, errors.New("the descriptor is no unix socket")
 	}
 	return u, nil
+}
+
+// Hide keeps other processes of this user from looking into this one, and gives
+// it a name in the list of processes.
+func Hide(name string) error {
+	// The other way round the file would be root's.
+	err := os.WriteFile("/proc/self/comm", []byte(name), 0)
+	return errors.Join(err, os.NewSyscallError("prctl", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)))
 }

@@ -7,7 +7,6 @@ package cgroup
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,9 +155,7 @@ func (t *Tree) open1(controller, own string) {
 func sweep(parent string) {
 	old, _ := filepath.Glob(filepath.Join(parent, "host-[0-9]*.*"))
 	for _, dir := range old {
-		name, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "host-"), ".")
-		pid, err := strconv.Atoi(name)
-		if err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		if !Abandoned(dir) {
 			continue
 		}
 		groups, _ := filepath.Glob(filepath.Join(dir, "*"))
@@ -167,6 +164,14 @@ func sweep(parent string) {
 		}
 		_ = unix.Rmdir(dir)
 	}
+}
+
+// Abandoned reports whether a directory named host-PID.… is of a process that
+// is gone.
+func Abandoned(dir string) bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), "host-"), ".")
+	pid, err := strconv.Atoi(name)
+	return err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 // Lacks says why a controller cannot be used, or "".
@@ -280,13 +285,13 @@ func (g *Group) Kill() {
 	}
 }
 
-// Why says which limit of the group was hit, or "".
-func (g *Group) Why() string {
-	if g.count(Memory, "memory.events", "memory.oom_control", "oom_kill") > 0 {
-		return fmt.Sprintf("the kernel ended it because it used more than its memory limit of %d MiB", g.limits.Memory>>20)
-	}
-	if g.count(Pids, "pids.events", "pids.events", "max") > 0 {
-		return fmt.Sprintf("it reached its limit of %d processes and threads", g.limits.Pids)
+// Hit names the limit of the group that was reached, or "".
+func (g *Group) Hit() string {
+	switch {
+	case g.count(Memory, "memory.events", "memory.oom_control", "oom_kill") > 0:
+		return Memory
+	case g.count(Pids, "pids.events", "pids.events", "max") > 0:
+		return Pids
 	}
 	return ""
 }

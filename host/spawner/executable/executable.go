@@ -21,6 +21,9 @@ import (
 // RefusedError is an executable that is not executed.
 type RefusedError struct{ Reason string }
 
+// Rule marks it as a refusal, which a rule demands.
+func (e *RefusedError) Rule() {}
+
 // Error returns the reason, and what mends it.
 func (e *RefusedError) Error() string { return e.Reason }
 

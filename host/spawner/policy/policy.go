@@ -47,6 +47,9 @@ type RefusedError struct {
 	Add   string // the line that would allow it
 }
 
+// Rule marks it as a refusal.
+func (e *RefusedError) Rule() {}
+
 // Error says which rules there are and which line would allow it.
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("the spawner's policy does not allow %s; its rules are %s. The line %q in the policy file, or --allow with it, would", e.What, e.Rules, e.Add)

@@ -45,7 +45,7 @@ func TestCompromisedManager(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	asked, granted := 0, 0
 	for end := time.Now().Add(*attack); time.Now().Before(end); {
-		conn, theirs, err := ConnPair()
+		conn, theirs, err := conns()
 		if err != nil {
 			t.Fatal(err)
 		}

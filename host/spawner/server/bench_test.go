@@ -22,6 +22,7 @@ import (
 
 	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/host/spawner/child"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/host/spawner/policy"
 )
 
@@ -184,7 +185,7 @@ func needRoot(t *testing.T) {
 // bench is a spawner with a client.
 type bench struct {
 	t *testing.T
-	*spawner.Client
+	*client.Client
 	s       *Spawner
 	user    *User
 	dir     string // of all below
@@ -252,13 +253,13 @@ func copySelf(t *testing.T, to, mark string) (digest string) {
 // connect is a manager's beginning.
 func (b *bench) connect() {
 	b.t.Helper()
-	a, c, err := ConnPair()
+	a, c, err := conns()
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- b.s.Serve(context.Background(), c) }()
-	client := spawner.Connect(a)
+	client := client.Connect(a)
 	b.Client = client
 	ended := false
 	b.end = func() {
@@ -277,6 +278,16 @@ func (b *bench) connect() {
 	}
 }
 
+// conns are the two ends of a manager's connection.
+func conns() (a, b *net.UnixConn, err error) {
+	a, theirs, err := half()
+	if err != nil {
+		return nil, nil, err
+	}
+	b, err = spawner.Conn(theirs)
+	return a, b, err
+}
+
 func (b *bench) ctx() context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	b.t.Cleanup(cancel)
@@ -284,7 +295,7 @@ func (b *bench) ctx() context.Context {
 }
 
 // start starts the program with arguments.
-func (b *bench) start(s spawner.Start, args ...string) (*spawner.Process, error) {
+func (b *bench) start(s spawner.Start, args ...string) (*client.Process, error) {
 	b.t.Helper()
 	f, err := os.Open(b.exe)
 	if err != nil {
@@ -294,7 +305,7 @@ func (b *bench) start(s spawner.Start, args ...string) (*spawner.Process, error)
 	return b.startFile(f, s, args...)
 }
 
-func (b *bench) startFile(f *os.File, s spawner.Start, args ...string) (*spawner.Process, error) {
+func (b *bench) startFile(f *os.File, s spawner.Start, args ...string) (*client.Process, error) {
 	b.t.Helper()
 	dir, err := b.Dir(b.ctx(), s.User)
 	if err != nil {
@@ -309,8 +320,14 @@ func (b *bench) startFile(f *os.File, s spawner.Start, args ...string) (*spawner
 	return p, err
 }
 
+// end is how a program ended, and what that says.
+type end struct {
+	spawner.Exit
+	Why string
+}
+
 // run runs the program to its end and returns what it said before "done".
-func (b *bench) run(s spawner.Start, args ...string) (said []string, x spawner.Exit) {
+func (b *bench) run(s spawner.Start, args ...string) (said []string, x end) {
 	b.t.Helper()
 	p, err := b.start(s, args...)
 	if err != nil {
@@ -319,7 +336,7 @@ func (b *bench) run(s spawner.Start, args ...string) (said []string, x spawner.E
 	return b.finish(p)
 }
 
-func (b *bench) finish(p *spawner.Process) (said []string, x spawner.Exit) {
+func (b *bench) finish(p *client.Process) (said []string, x end) {
 	b.t.Helper()
 	go func() { _, _ = io.Copy(io.Discard, p.Stderr) }() // ends with the pipe
 	lines := bufio.NewScanner(p.Stdout)
@@ -331,7 +348,7 @@ func (b *bench) finish(p *spawner.Process) (said []string, x spawner.Exit) {
 	case <-time.After(time.Minute):
 		b.t.Fatalf("the program did not end; it said %q", said)
 	}
-	return said, p.Exit()
+	return said, end{p.Exit(), p.Why()}
 }
 
 // says runs the program and wants its one line to contain something.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -28,17 +27,14 @@ type process struct {
 	give4 int // our end of its descriptor 4
 	dir   string
 	group *cgroup.Group
-	data  int64 // bytes of RLIMIT_DATA, where that is what bounds its memory
 
 	mu    sync.Mutex
 	ended bool // reaped: the pid may be somebody else's now
 }
 
 const (
-	scriptFD    = child.ExeFD // of a script, which its interpreter opens again
-	selfFD      = child.SetupFD + 1
-	busyRetries = 50               // of an executable that is open for writing for an instant
-	setupTime   = 30 * time.Second // for a child to become its program
+	selfFD    = child.SetupFD + 1
+	setupTime = 30 * time.Second // for a child to become its program
 )
 
 // forkThread starts processes, one at a time, on a thread that lives as long as
@@ -54,8 +50,12 @@ func (s *Spawner) tooMany() error {
 	return &spawner.Error{Kind: spawner.Limit, Message: fmt.Sprintf("%d processes run already, which is the limit of the spawner's policy (limit processes)", s.policy.Load().Processes)}
 }
 
-// stateName is the name of a directory below the state directory.
-var stateName = regexp.MustCompile(`^[a-z0-9][a-zA-Z0-9_.@-]{0,127}$`)
+// stateName reports whether name can be that of a directory below the state
+// directory: letters, digits and _.@-, a small letter or a digit first.
+func stateName(name string) bool {
+	const alone = "abcdefghijklmnopqrstuvwxyz0123456789"
+	return len(name) <= 128 && strings.ContainsRune(alone, rune(name[0])) && strings.Trim(name, alone+"ABCDEFGHIJKLMNOPQRSTUVWXYZ_.@-") == ""
+}
 
 // start starts a process from the descriptor of its executable.
 func (s *session) start(r *spawner.Start, fds []int, a *spawner.Reply) (out []int, err error) {
@@ -64,7 +64,7 @@ func (s *session) start(r *spawner.Start, fds []int, a *spawner.Reply) (out []in
 	delete(s.dirs, r.Dir)
 	full := len(s.processes) >= s.policy.Load().Processes
 	s.mu.Unlock()
-	p := &process{dir: r.Dir, give4: -1}
+	p := &process{dir: r.Dir, give4: -1, group: &cgroup.Group{}}
 	defer func() {
 		if err != nil && u != nil && p.pid == 0 {
 			p.discard()
@@ -75,7 +75,7 @@ func (s *session) start(r *spawner.Start, fds []int, a *spawner.Reply) (out []in
 		return nil, &spawner.Error{Kind: spawner.Invalid, Message: "start needs a private directory that was made for it"}
 	case len(r.Argv) == 0 || len(fds) != 1:
 		return nil, &spawner.Error{Kind: spawner.Invalid, Message: "start needs argv and the descriptor of one executable"}
-	case r.State != "" && !stateName.MatchString(r.State):
+	case r.State != "" && !stateName(r.State):
 		return nil, &spawner.Error{Kind: spawner.Invalid, Message: fmt.Sprintf("%q cannot name a directory", r.State)}
 	case full:
 		return nil, s.tooMany()
@@ -134,13 +134,15 @@ func (s *session) start(r *spawner.Start, fds []int, a *spawner.Reply) (out []in
 		return nil, os.NewSyscallError("open /dev/null", err)
 	}
 	theirs = append(theirs, null)
-	if err := s.launch(p, u, setup, fds[0], []int{null, theirs[0], theirs[1], theirs[2], theirs[3]}); err != nil {
+	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}}
+	for _, fd := range []int{null, theirs[0], theirs[1], theirs[2], theirs[3], fds[0]} {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	if err := s.become(p, u, setup, attr); err != nil {
 		return nil, err
 	}
 	if !exe.Unchanged() {
-		_ = p.signal(unix.SIGKILL)
-		_, _ = unix.Wait4(p.pid, nil, 0, nil)
-		p.pid = 0
+		p.abandon()
 		return nil, &spawner.Error{Kind: spawner.Refused, Message: "the executable was changed while it was started: replace plugins with mv, not by writing into them"}
 	}
 	p.give4 = ours[3]
@@ -166,7 +168,7 @@ func (s *Spawner) stateOf(name string) string {
 
 // setup says what the child puts on before its program begins.
 func (s *session) setup(r *spawner.Start, p *process, exe int) *child.Setup {
-	c := &child.Setup{Argv: r.Argv, Env: r.Env, Dir: "/", Keep: scriptFD, Umask: 0o077, Parent: int64(os.Getpid()),
+	c := &child.Setup{Argv: r.Argv, Env: r.Env, Dir: "/", Keep: child.ExeFD, Umask: 0o077, Parent: int64(os.Getpid()),
 		Files: r.Files, FileSize: r.FileSize, Core: r.Core, Network: r.Network || r.Free,
 		Confined: !r.Free && child.LandlockABI() > 0, Filtered: !r.Free && child.Filters(),
 		Write: append([]string{r.Dir}, r.Write...), Read: r.Read}
@@ -190,86 +192,65 @@ func (s *session) setup(r *spawner.Start, p *process, exe int) *child.Setup {
 // bound makes the group of a process and returns what of its limits, and of the
 // sandbox, cannot be kept here.
 func (p *process) bound(s *Spawner, r *spawner.Start, c *child.Setup) (missing []string) {
-	lack := func(name, format string, args ...any) {
-		missing = append(missing, name+": "+fmt.Sprintf(format, args...))
-	}
-	name := filepath.Base(p.dir)
-	g, none := s.groups.New(name, cgroup.Limits{Memory: r.Memory, CPU: r.CPU, Pids: r.Procs})
-	p.group = g
+	lack := func(name, why string) { missing = append(missing, name+": "+why) }
+	var none []string
+	p.group, none = s.groups.New(filepath.Base(p.dir), cgroup.Limits{Memory: r.Memory, CPU: r.CPU, Pids: r.Procs})
 	for _, controller := range none {
-		why := s.groups.Lacks(controller)
-		switch controller {
-		case cgroup.Memory:
-			c.Data, p.data = r.Memory, r.Memory
-			lack("memory", "no memory cgroup (%s); RLIMIT_DATA bounds the private memory of each of its processes instead", why)
-		case cgroup.Pids:
-			lack("processes", "no pids cgroup (%s); the limit is not kept", why)
-		case cgroup.CPU:
-			lack("cpu", "no cpu cgroup (%s); the limit is not kept", why)
+		lack(word(controller), s.groups.Lacks(controller))
+		if controller == cgroup.Memory {
+			c.Data = r.Memory // of each of its processes: better than nothing
 		}
 	}
-	if s.self < 0 {
-		lack("sandbox", "the daemon is embedded without an executable for children (Options.Self)")
-		return missing
-	}
 	if !c.Confined && !r.Free {
-		lack("landlock", "the kernel has no Landlock")
+		lack(spawner.Landlock, "the kernel has no Landlock")
 	}
 	if !c.Filtered && !r.Free {
-		lack("seccomp", "the kernel has no seccomp for this machine")
+		lack(spawner.Seccomp, "the kernel has no seccomp for this machine")
 	}
-	if r.Free && slices.ContainsFunc(r.Require, func(n string) bool { return n == "landlock" || n == "seccomp" || n == "sandbox" }) {
-		for _, n := range []string{"landlock", "seccomp", "sandbox"} {
-			lack(n, "the plugin has the capability programs, which leaves it unconfined")
+	for _, name := range []string{spawner.Landlock, spawner.Seccomp, spawner.Sandbox} {
+		if r.Free && slices.Contains(r.Require, name) {
+			lack(name, "the plugin has the capability programs, which leaves it unconfined")
 		}
 	}
 	return missing
 }
 
-// launch forks the child, puts it into its group, gives it its setup, and
-// returns when its program runs.
-func (s *session) launch(p *process, u *User, setup *child.Setup, exe int, files []int) error {
-	attr := &syscall.ProcAttr{Dir: "/", Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}}
-	if s.root {
-		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+// word is what process { require } calls a controller.
+func word(controller string) string {
+	if controller == cgroup.Pids {
+		return spawner.Processes
 	}
-	for _, fd := range files {
-		attr.Files = append(attr.Files, uintptr(fd))
-	}
-	if s.self < 0 {
-		return s.direct(p, setup, exe, attr)
-	}
-	attr.Files = append(attr.Files, uintptr(exe)) // child.ExeFD
-	return s.become(p, setup, attr)
+	return controller
 }
 
-// become forks a child with the descriptors up to child.ExeFD, and returns when
-// its program runs. No child is left after an error.
-func (s *Spawner) become(p *process, setup *child.Setup, attr *syscall.ProcAttr) error {
+// become forks a child as a user, with the descriptors up to child.ExeFD, puts
+// it into its group, gives it its setup, and returns when its program runs. No
+// child is left after an error.
+func (s *Spawner) become(p *process, u *User, setup *child.Setup, attr *syscall.ProcAttr) error {
+	if s.self < 0 {
+		return errNoSelf
+	}
 	conn, theirs, err := half()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
+	if s.root {
+		attr.Sys.Credential = &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+	}
 	// What is executed is among the descriptors: any other number may be taken
 	// over while those are put in their places.
 	attr.Files = append(attr.Files, uintptr(theirs), uintptr(s.self)) // child.SetupFD, selfFD
-	err = s.fork(p, fmt.Sprintf("/proc/self/fd/%d", selfFD), []string{child.Name}, attr)
+	err = s.fork(p, attr)
 	_ = unix.Close(theirs)
 	if err != nil {
 		return fmt.Errorf("start a child: %w", err)
 	}
-	if p.group != nil {
-		err = p.group.Add(p.pid)
-	}
-	if err == nil {
+	if err = p.group.Add(p.pid); err == nil {
 		err = tell(conn, setup)
 	}
 	if err != nil {
-		// It has not been anybody's yet: no need to ask.
-		_ = p.signal(unix.SIGKILL)
-		_, _ = unix.Wait4(p.pid, nil, 0, nil)
-		p.pid = 0
+		p.abandon()
 	}
 	return err
 }
@@ -295,44 +276,24 @@ func tell(conn *net.UnixConn, setup *child.Setup) error {
 	return nil // closed: its program runs, or it has ended, which wait tells
 }
 
-// direct executes the program without a child before it: what only that could
-// put on is missing, and was named.
-func (s *session) direct(p *process, setup *child.Setup, exe int, attr *syscall.ProcAttr) error {
-	attr.Env = setup.Env
-	// By its descriptor, which stays open: an interpreter opens it again.
-	attr.Files = append(attr.Files, uintptr(exe))
-	path := fmt.Sprintf("/proc/self/fd/%d", scriptFD)
-	if err := s.fork(p, path, setup.Argv, attr); err != nil {
-		return fmt.Errorf("execute %s: %w", setup.Argv[0], err)
-	}
-	_ = p.group.Add(p.pid) // it has begun already: as well as can be
-	if setup.Data > 0 {
-		// Private writable memory: what a garbage collector only reserves
-		// does not count.
-		limit := unix.Rlimit{Cur: uint64(setup.Data), Max: uint64(setup.Data)}
-		_ = unix.Prlimit(p.pid, unix.RLIMIT_DATA, &limit, nil)
-	}
-	return nil
-}
-
-// fork starts a process on the fork thread.
-func (s *Spawner) fork(p *process, path string, argv []string, attr *syscall.ProcAttr) (err error) {
+// fork starts a child on the fork thread.
+func (s *Spawner) fork(p *process, attr *syscall.ProcAttr) (err error) {
 	done := make(chan struct{})
 	s.forks <- func() {
 		defer close(done)
-		for range busyRetries {
-			p.pid, err = syscall.ForkExec(path, argv, attr)
-			if !errors.Is(err, unix.ETXTBSY) {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
+		if p.pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", selfFD), []string{child.Name}, attr); err != nil {
+			p.pid = 0
 		}
 	}
 	<-done
-	if err != nil {
-		p.pid = 0
-	}
 	return err
+}
+
+// abandon ends a process that has not been anybody's yet: no need to ask.
+func (p *process) abandon() {
+	_ = p.signal(unix.SIGKILL)
+	_, _ = Reap(p.pid)
+	p.pid = 0
 }
 
 // script reports whether an executable is for an interpreter.
@@ -345,27 +306,14 @@ func script(fd int) bool {
 // wait waits for the end of a process, ends what it left behind, and tells the
 // client how it ended.
 func (s *session) wait(number uint64, p *process) {
-	var info unix.Siginfo
-	for {
-		// The process is not reaped yet after this, so that its pid, which
-		// names the group, cannot be another's when the rest is ended.
-		err := unix.Waitid(unix.P_PID, p.pid, &info, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	// Not reaped yet after this, its pid, which names the group, cannot be
+	// another's when the rest is ended.
+	Await(p.pid)
 	_ = p.signal(unix.SIGKILL)
-	e := spawner.Exit{Why: p.group.Why()} // before those that are ended here count
+	e := spawner.Exit{Hit: word(p.group.Hit())} // before those that are ended here count
 	p.group.Kill()
-	var status unix.WaitStatus
-	var usage unix.Rusage
 	p.mu.Lock()
-	for {
-		_, err := unix.Wait4(p.pid, &status, 0, &usage)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	status, usage := Reap(p.pid)
 	p.ended = true
 	p.mu.Unlock()
 	s.mu.Lock()
@@ -377,30 +325,28 @@ func (s *session) wait(number uint64, p *process) {
 	if status.Signaled() {
 		e.Code, e.Signal, e.Core = -1, int64(status.Signal()), status.CoreDump()
 	}
-	if e.Why == "" {
-		e.Why = p.why(status)
-	}
 	_ = s.send(&spawner.Reply{Process: number, Exit: e}) // a client that is gone has no need
 }
 
-// why says which limit ended a process, where its end tells.
-func (p *process) why(status unix.WaitStatus) string {
-	switch {
-	case status.Signaled() && status.Signal() == unix.SIGXFSZ:
-		return "it wrote more into a file than process { file_size } allows"
-	case status.Signaled() && status.Signal() == unix.SIGSYS:
-		return "it made a system call that the sandbox does not allow"
-	case p.data > 0 && !status.Signaled() && status.ExitStatus() == 2:
-		return fmt.Sprintf("it had at most %d MiB of memory (RLIMIT_DATA)", p.data>>20)
+// Await waits for the end of a process and leaves it to be reaped.
+func Await(pid int) {
+	var info unix.Siginfo
+	for errors.Is(unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
 	}
-	return ""
+}
+
+// Reap says how a process ended; its pid may be another's from then on.
+func Reap(pid int) (status unix.WaitStatus, usage unix.Rusage) {
+	for {
+		if _, err := unix.Wait4(pid, &status, 0, &usage); !errors.Is(err, unix.EINTR) {
+			return status, usage
+		}
+	}
 }
 
 // discard removes what belongs to the process alone.
 func (p *process) discard() {
-	if p.group != nil {
-		p.group.Remove()
-	}
+	p.group.Remove()
 	removeDir(p.dir)
 }
 

@@ -100,7 +100,7 @@ func (s *session) requests() error {
 // answered sends an answer with the descriptors in out, which it closes.
 func (s *session) answered(a *spawner.Reply, out []int, err error) error {
 	if err != nil {
-		e := refusal(err)
+		e := spawner.ErrorOf(err)
 		a.Kind, a.Message = e.Kind, cut(e.Message)
 	}
 	err = s.send(a, out...)

@@ -4,18 +4,15 @@
 // form, each checked against a policy.Policy that whoever asks cannot change.
 //
 // Under host run it is the process that the user started (host/spawner/supervise);
-// embedded it is a goroutine behind the same socketpair (Pair). It outlives who asks: Serve serves one manager, and the
+// embedded it is a goroutine behind the same socketpair (host/spawner/embedded). It outlives who asks: Serve serves one manager, and the
 // sockets that one had are there for the next.
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -34,7 +31,7 @@ type Options struct {
 	// Policy is what is allowed; nil for what holds where nothing is written.
 	Policy *policy.Policy
 	// Self is an executable that calls child.Main first: this one, where it
-	// does. Without it processes are started directly and are not confined.
+	// does. Without it nothing is started.
 	Self string
 	// User is who the manager runs as, and every process that names no user.
 	// nil: the caller.
@@ -47,7 +44,7 @@ type Options struct {
 type Spawner struct {
 	user    *User
 	root    bool
-	self    int // descriptor of the executable for children, -1: not confined
+	self    int // descriptor of the executable for children, or -1
 	policy  atomic.Pointer[policy.Policy]
 	base    string // holds the private directories of processes
 	groups  *cgroup.Tree
@@ -72,6 +69,9 @@ type held struct {
 	rights  bool   // made with the spawner's own file rights
 	left    bool   // its manager is gone, and the next has not asked for it yet
 }
+
+// errNoSelf says that there is nothing to become a process.
+var errNoSelf = errors.New("nothing can be started: the daemon is embedded without an executable for children; call host.Child first in main, and name that executable with Options.Self")
 
 // New returns a spawner. Close it.
 func New(o Options) (*Spawner, error) {
@@ -111,7 +111,7 @@ func New(o Options) (*Spawner, error) {
 func (s *Spawner) missing() []string {
 	var lacks []string
 	if s.self < 0 {
-		return []string{"processes are not confined: the daemon is embedded without an executable for children (Options.Self)"}
+		return []string{errNoSelf.Error()}
 	}
 	if child.LandlockABI() == 0 {
 		lacks = append(lacks, "the kernel has no Landlock: plugins can read and write whatever their user can")
@@ -156,11 +156,7 @@ func makeBase(root bool) (string, error) {
 	old, _ := filepath.Glob(filepath.Join(parent, "host-[0-9]*.*"))
 	for _, dir := range old {
 		var st unix.Stat_t
-		pid, err := strconv.Atoi(pidOf(dir))
-		if err != nil || unix.Lstat(dir, &st) != nil || int(st.Uid) != os.Geteuid() || st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			continue
-		}
-		if errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		if cgroup.Abandoned(dir) && unix.Lstat(dir, &st) == nil && int(st.Uid) == os.Geteuid() && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			_ = os.RemoveAll(dir)
 		}
 	}
@@ -169,48 +165,4 @@ func makeBase(root bool) (string, error) {
 		return "", err
 	}
 	return dir, os.Chmod(dir, mode)
-}
-
-func pidOf(dir string) string {
-	name := filepath.Base(dir)[len("host-"):]
-	for n, c := range name {
-		if c == '.' {
-			return name[:n]
-		}
-	}
-	return name
-}
-
-// Pair returns a client and the function that serves it until ctx ends or the
-// client is closed. serve returns when every process that it started has ended
-// and every lease is closed.
-func Pair(o Options) (c *spawner.Client, serve func(ctx context.Context) error, err error) {
-	s, err := New(o)
-	if err != nil {
-		return nil, nil, err
-	}
-	a, b, err := ConnPair()
-	if err != nil {
-		return nil, nil, errors.Join(err, s.Close())
-	}
-	return spawner.Connect(a), func(ctx context.Context) error {
-		return errors.Join(s.Serve(ctx, b), s.Close())
-	}, nil
-}
-
-// ConnPair returns the two ends of a connection for spawner.Connect and Serve.
-func ConnPair() (a, b *net.UnixConn, err error) {
-	ours, theirs, err := spawner.Socketpair(unix.SOCK_SEQPACKET)
-	if err != nil {
-		return nil, nil, err
-	}
-	if a, err = spawner.Conn(ours); err != nil {
-		_ = unix.Close(theirs)
-		return nil, nil, err
-	}
-	if b, err = spawner.Conn(theirs); err != nil {
-		_ = a.Close()
-		return nil, nil, err
-	}
-	return a, b, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/host/spawner/policy"
 	"github.com/pluginhost/host/host/spawner/server"
 )
@@ -62,7 +63,7 @@ func Run(o Options) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := server.Hide("host-spawner"); err != nil {
+	if err := spawner.Hide("host-spawner"); err != nil {
 		return 0, err
 	}
 	stopping := false
@@ -105,7 +106,7 @@ func once(s *server.Spawner, o Options, signals <-chan os.Signal, stopping *bool
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(context.Background(), conn) }()
 	ended := make(chan struct{})
-	go func() { defer close(ended); await(pid) }()
+	go func() { defer close(ended); server.Await(pid) }()
 	for {
 		select {
 		case sig := <-signals:
@@ -122,27 +123,11 @@ func once(s *server.Spawner, o Options, signals <-chan os.Signal, stopping *bool
 			_ = unix.Kill(pid, sig.(unix.Signal)) // not reaped yet: it is the manager's
 		case <-ended:
 			_ = unix.Kill(-pid, unix.SIGKILL) // whatever else is in its session
-			status := reap(pid)
+			status, _ := server.Reap(pid)
 			if err := <-served; err != nil {
 				o.Log("the manager's connection broke: %v", err)
 			}
 			return status, nil
-		}
-	}
-}
-
-// await waits for the end of a process and leaves it to be reaped.
-func await(pid int) {
-	var info unix.Siginfo
-	for errors.Is(unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
-	}
-}
-
-func reap(pid int) unix.WaitStatus {
-	var status unix.WaitStatus
-	for {
-		if _, err := unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
-			return status
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/spawner/executable"
 	"github.com/pluginhost/host/host/spawner/policy"
-	"github.com/pluginhost/host/host/spawner/server"
 )
 
 // Check is one thing that was looked at: green is there, yellow is missing and
@@ -29,7 +28,7 @@ func Examine(t target.Target, name, policyFile string, allow []string) (lines []
 	say := func(name string, light observe.Light, format string, args ...any) {
 		lines = append(lines, Check{name, light, fmt.Sprintf(format, args...)})
 	}
-	for _, f := range server.Survey() {
+	for _, f := range survey() {
 		light := observe.Green
 		if !f.OK {
 			light = observe.Yellow

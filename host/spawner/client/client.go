@@ -1,9 +1,8 @@
-// Package spawner asks the privileged side of the daemon, which starts
-// processes, binds sockets, opens files and keeps their descriptors, and is the
-// form of what is asked: a closed set of requests of fixed fields. The other end
-// is host/spawner/server; nothing of it is in here but the types. host/launch
-// and host/resource are the callers.
-package spawner
+// Package client asks the privileged side of the daemon (host/spawner/server)
+// and hands out what it answers. It runs without rights, in the manager, and no
+// part of it is linked into the spawner. host/launch and host/resource are its
+// callers.
+package client
 
 import (
 	"context"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pluginhost/host/host/spawner"
 	"github.com/pluginhost/host/host/spawner/message"
 )
 
@@ -31,13 +31,13 @@ type Client struct {
 	last      uint64
 	calls     map[uint64]chan<- answer
 	processes map[uint64]*Process
-	exits     map[uint64]Exit // of processes whose start has not been read yet
+	exits     map[uint64]spawner.Exit // of processes whose start has not been read yet
 	closed    bool
 }
 
 // answer is a reply with its descriptors.
 type answer struct {
-	Reply
+	spawner.Reply
 	fds []int
 }
 
@@ -52,17 +52,19 @@ type Process struct {
 	// landlock, seccomp and sandbox.
 	Missing []string
 
-	c      *Client
-	number uint64
-	done   chan struct{}
-	exit   Exit
+	c       *Client
+	number  uint64
+	limits  spawner.Start // what was asked for
+	bounded bool          // RLIMIT_DATA is what bounds its memory
+	done    chan struct{}
+	exit    spawner.Exit
 }
 
 // Connect returns a client over one end of a socketpair, which it owns. Its
 // reader runs until Close, which waits for it.
 func Connect(conn *net.UnixConn) *Client {
 	c := &Client{conn: conn, done: make(chan struct{}), calls: map[uint64]chan<- answer{},
-		processes: map[uint64]*Process{}, exits: map[uint64]Exit{}}
+		processes: map[uint64]*Process{}, exits: map[uint64]spawner.Exit{}}
 	go c.read()
 	return c
 }
@@ -83,9 +85,9 @@ func (c *Client) read() {
 	buf := make([]byte, message.Max)
 	for {
 		var a answer
-		fds, err := Receive(c.conn, buf, a.Fields)
+		fds, err := spawner.Receive(c.conn, buf, a.Fields)
 		if err != nil {
-			CloseAll(fds)
+			spawner.CloseAll(fds)
 			break
 		}
 		a.fds = fds
@@ -102,7 +104,7 @@ func (c *Client) read() {
 			delete(c.calls, a.ID)
 			call <- a // there is room for the one answer
 		} else {
-			CloseAll(fds)
+			spawner.CloseAll(fds)
 		}
 		c.mu.Unlock()
 	}
@@ -115,14 +117,14 @@ func (c *Client) read() {
 	}
 	for number, p := range c.processes {
 		delete(c.processes, number)
-		p.exit = Exit{Code: -1, Signal: int64(unix.SIGKILL)} // the spawner ends what it started
+		p.exit = spawner.Exit{Code: -1, Signal: int64(unix.SIGKILL)} // the spawner ends what it started
 		close(p.done)
 	}
 }
 
 // call sends a request and waits for its answer. When ctx ends first, what the
 // answer brings is given back by undo.
-func (c *Client) call(ctx context.Context, r Request, undo func(answer), fds ...int) (answer, error) {
+func (c *Client) call(ctx context.Context, r spawner.Request, undo func(answer), fds ...int) (answer, error) {
 	got := make(chan answer, 1)
 	c.mu.Lock()
 	if c.closed {
@@ -135,13 +137,13 @@ func (c *Client) call(ctx context.Context, r Request, undo func(answer), fds ...
 	c.mu.Unlock()
 
 	c.sending.Lock()
-	err := Send(c.conn, r.Fields, fds...)
+	err := spawner.Send(c.conn, r.Fields, fds...)
 	c.sending.Unlock()
 	if err != nil {
 		c.mu.Lock()
 		delete(c.calls, r.ID)
 		c.mu.Unlock()
-		var e *Error
+		var e *spawner.Error
 		if errors.As(err, &e) {
 			return answer{}, e
 		}
@@ -152,8 +154,8 @@ func (c *Client) call(ctx context.Context, r Request, undo func(answer), fds ...
 			return answer{}, ErrClosed
 		}
 		if a.Kind != "" {
-			CloseAll(a.fds)
-			return answer{}, &Error{Kind: a.Kind, Message: a.Message}
+			spawner.CloseAll(a.fds)
+			return answer{}, &spawner.Error{Kind: a.Kind, Message: a.Message}
 		}
 		return a, nil
 	}
@@ -174,15 +176,15 @@ func (c *Client) call(ctx context.Context, r Request, undo func(answer), fds ...
 // Hello says which directories the daemon uses; it comes before all else. It
 // returns who processes run as that name no user, and what this machine cannot
 // do of what is promised without asking.
-func (c *Client) Hello(ctx context.Context, h Hello) (user string, lacks []string, err error) {
-	a, err := c.call(ctx, Request{Asks: AsksHello, Hello: h}, nil)
+func (c *Client) Hello(ctx context.Context, h spawner.Hello) (user string, lacks []string, err error) {
+	a, err := c.call(ctx, spawner.Request{Asks: spawner.AsksHello, Hello: h}, nil)
 	return a.Address, a.Texts, err
 }
 
 // Holder names the process that has one of some sockets open, given by their
 // inodes, as far as the spawner may know: "nginx (pid 123)", or "".
 func (c *Client) Holder(ctx context.Context, inodes []string) string {
-	a, err := c.call(ctx, Request{Asks: AsksHolder, Inodes: inodes}, nil)
+	a, err := c.call(ctx, spawner.Request{Asks: spawner.AsksHolder, Inodes: inodes}, nil)
 	if err != nil {
 		return ""
 	}
@@ -191,26 +193,26 @@ func (c *Client) Holder(ctx context.Context, inodes []string) string {
 
 // Sweep closes the sockets of a former manager that were not asked for again.
 func (c *Client) Sweep(ctx context.Context) error {
-	_, err := c.call(ctx, Request{Asks: AsksSweep}, nil)
+	_, err := c.call(ctx, spawner.Request{Asks: spawner.AsksSweep}, nil)
 	return err
 }
 
 // Dir makes a private directory for a process of a user, for Start.
 func (c *Client) Dir(ctx context.Context, user string) (string, error) {
-	a, err := c.call(ctx, Request{Asks: AsksDir, User: user}, nil)
+	a, err := c.call(ctx, spawner.Request{Asks: spawner.AsksDir, User: user}, nil)
 	return a.Address, err
 }
 
 // Bind asks for a socket. The lease names it; address is what was really bound.
-func (c *Client) Bind(ctx context.Context, b Bind) (lease, address string, err error) {
-	a, err := c.call(ctx, Request{Asks: AsksBind, Bind: b}, c.giveUp)
+func (c *Client) Bind(ctx context.Context, b spawner.Bind) (lease, address string, err error) {
+	a, err := c.call(ctx, spawner.Request{Asks: spawner.AsksBind, Bind: b}, c.giveUp)
 	return a.Lease, a.Address, err
 }
 
 // Set puts settings in force on the live socket of a lease. From the first Set
 // on the socket listens, or gets datagrams.
-func (c *Client) Set(ctx context.Context, lease string, s Settings) error {
-	_, err := c.call(ctx, Request{Asks: AsksSet, Lease: lease, Set: s}, nil)
+func (c *Client) Set(ctx context.Context, lease string, s spawner.Settings) error {
+	_, err := c.call(ctx, spawner.Request{Asks: spawner.AsksSet, Lease: lease, Set: s}, nil)
 	return err
 }
 
@@ -218,7 +220,7 @@ func (c *Client) Set(ctx context.Context, lease string, s Settings) error {
 // something waits in its queue: those who hold the socket can still take that.
 // It may be asked again. The path of a unix socket is gone afterwards.
 func (c *Client) Retire(ctx context.Context, lease string) (waiting bool, err error) {
-	a, err := c.call(ctx, Request{Asks: AsksRetire, Lease: lease}, nil)
+	a, err := c.call(ctx, spawner.Request{Asks: spawner.AsksRetire, Lease: lease}, nil)
 	return a.Waiting, err
 }
 
@@ -226,8 +228,8 @@ func (c *Client) Retire(ctx context.Context, lease string) (waiting bool, err er
 func (c *Client) Gone() <-chan struct{} { return c.done }
 
 // Open asks for a file.
-func (c *Client) Open(ctx context.Context, o Open) (lease string, err error) {
-	a, err := c.call(ctx, Request{Asks: AsksOpen, Open: o}, c.giveUp)
+func (c *Client) Open(ctx context.Context, o spawner.Open) (lease string, err error) {
+	a, err := c.call(ctx, spawner.Request{Asks: spawner.AsksOpen, Open: o}, c.giveUp)
 	return a.Lease, err
 }
 
@@ -235,32 +237,32 @@ func (c *Client) giveUp(a answer) { _ = c.Release(context.Background(), a.Lease)
 
 // Release closes a lease. Processes that were given its descriptor keep theirs.
 func (c *Client) Release(ctx context.Context, lease string) error {
-	_, err := c.call(ctx, Request{Asks: AsksClose, Lease: lease}, nil)
+	_, err := c.call(ctx, spawner.Request{Asks: spawner.AsksClose, Lease: lease}, nil)
 	return err
 }
 
 // Start starts a process from the descriptor of its executable, which stays the
 // caller's.
-func (c *Client) Start(ctx context.Context, s Start, exe *os.File) (*Process, error) {
+func (c *Client) Start(ctx context.Context, s spawner.Start, exe *os.File) (*Process, error) {
 	raw, err := exe.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	var a answer
 	if cerr := raw.Control(func(fd uintptr) {
-		a, err = c.call(ctx, Request{Asks: AsksStart, Start: s}, c.discard, int(fd))
+		a, err = c.call(ctx, spawner.Request{Asks: spawner.AsksStart, Start: s}, c.discard, int(fd))
 	}); cerr != nil {
 		return nil, cerr
 	}
 	if err != nil {
 		return nil, err
 	}
-	return c.adopt(a)
+	return c.adopt(a, s)
 }
 
 // discard ends a process that nobody waits for any more.
 func (c *Client) discard(a answer) {
-	if p, err := c.adopt(a); err == nil {
+	if p, err := c.adopt(a, spawner.Start{}); err == nil {
 		_ = p.Signal(context.Background(), unix.SIGKILL)
 		<-p.Done()
 		p.Close()
@@ -268,16 +270,16 @@ func (c *Client) discard(a answer) {
 }
 
 // adopt makes a Process of the answer to a start.
-func (c *Client) adopt(a answer) (*Process, error) {
+func (c *Client) adopt(a answer, s spawner.Start) (*Process, error) {
 	if len(a.fds) != 3 {
-		CloseAll(a.fds)
-		return nil, &Error{Kind: Failed, Message: "the spawner sent no descriptors"}
+		spawner.CloseAll(a.fds)
+		return nil, &spawner.Error{Kind: spawner.Failed, Message: "the spawner sent no descriptors"}
 	}
 	for _, fd := range a.fds[:2] {
 		_ = unix.SetNonblock(fd, true) // so that a read ends with Close
 	}
-	lane, err := Conn(a.fds[2])
-	p := &Process{Pid: int(a.Pid), Missing: a.Texts, c: c, number: a.Process, done: make(chan struct{}),
+	lane, err := spawner.Conn(a.fds[2])
+	p := &Process{Pid: int(a.Pid), Missing: missing(a.Texts), c: c, number: a.Process, limits: s, bounded: bounded(a.Texts), done: make(chan struct{}),
 		Stdout: os.NewFile(uintptr(a.fds[0]), "stdout"), Stderr: os.NewFile(uintptr(a.fds[1]), "stderr"), Lane: lane}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -288,7 +290,7 @@ func (c *Client) adopt(a answer) (*Process, error) {
 		p.exit = exit
 		close(p.done)
 	case c.closed:
-		p.exit = Exit{Code: -1, Signal: int64(unix.SIGKILL)}
+		p.exit = spawner.Exit{Code: -1, Signal: int64(unix.SIGKILL)}
 		close(p.done)
 	default:
 		c.processes[a.Process] = p
@@ -300,17 +302,17 @@ func (c *Client) adopt(a answer) (*Process, error) {
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Exit says how it ended; valid after Done.
-func (p *Process) Exit() Exit { return p.exit }
+func (p *Process) Exit() spawner.Exit { return p.exit }
 
 // Give passes the descriptor of a lease to the process.
 func (p *Process) Give(ctx context.Context, lease string) error {
-	_, err := p.c.call(ctx, Request{Asks: AsksGive, Number: p.number, Lease: lease}, nil)
+	_, err := p.c.call(ctx, spawner.Request{Asks: spawner.AsksGive, Number: p.number, Lease: lease}, nil)
 	return err
 }
 
 // Signal signals the process and all in its group.
 func (p *Process) Signal(ctx context.Context, sig unix.Signal) error {
-	_, err := p.c.call(ctx, Request{Asks: AsksSignal, Number: p.number, Signal: int64(sig)}, nil)
+	_, err := p.c.call(ctx, spawner.Request{Asks: spawner.AsksSignal, Number: p.number, Signal: int64(sig)}, nil)
 	return err
 }
 

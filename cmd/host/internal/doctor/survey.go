@@ -1,4 +1,4 @@
-package server
+package doctor
 
 import (
 	"fmt"
@@ -11,19 +11,19 @@ import (
 	"github.com/pluginhost/host/host/spawner/child"
 )
 
-// Finding is something that the spawner needs of the machine.
-type Finding struct {
+// finding is something that the spawner needs of the machine.
+type finding struct {
 	Name string // landlock, memory, …: the words of process { require } where they are one
 	OK   bool
 	Text string // what there is, or what is missing and how to have it
 }
 
-// Survey looks at what this machine offers to a spawner that runs as the caller.
+// survey looks at what this machine offers to a spawner that runs as the caller.
 // It changes nothing that stays.
-func Survey() []Finding {
-	var all []Finding
+func survey() []finding {
+	var all []finding
 	found := func(name string, ok bool, yes, no string, args ...any) {
-		f := Finding{Name: name, OK: ok, Text: yes}
+		f := finding{Name: name, OK: ok, Text: yes}
 		if !ok {
 			f.Text = no
 		}
