@@ -33,6 +33,7 @@ type raw struct {
 	next    uint64
 	answers map[uint64]chan *wire.Error // by promise
 	late    chan *wire.Error            // settles that came back
+	trace   string                      // of the last event for the action do
 }
 
 func serveRaw() {
@@ -102,6 +103,9 @@ func (r *raw) deliver(d *wire.Deliver) error {
 		go r.attack(&c)
 		return nil
 	}
+	r.mu.Lock()
+	r.trace = strings.Clone(d.Event.Traceparent) + " " + strings.Clone(d.Event.Tracestate)
+	r.mu.Unlock()
 	for range 2 {
 		if err := r.lane.Settle(&wire.Settle{Ref: d.Delivery, Attempt: d.Attempt, Value: c.Event.Data}); err != nil {
 			return err
@@ -179,6 +183,12 @@ func (r *raw) attack(d *wire.Deliver) {
 		got = redeem("AAAAAAAAAAAAAAAAAAAAAAAAAA")
 	case "replay":
 		got = redeem(in.Token)
+	case "trace":
+		if got = emit(wire.Event{Traceparent: in.Token, Tracestate: "evil=1"}, own); got == "taken" {
+			r.mu.Lock()
+			got = r.trace
+			r.mu.Unlock()
+		}
 	case "promise": // of another instance: numbers are each source's own
 		_ = r.lane.Withdraw(1, own)
 		got = "nothing"
@@ -247,6 +257,16 @@ route "note" {
 	}
 	if got := attack("attempt", ""); got != "aborted stale_attempt" {
 		t.Errorf("another attempt: %s", got)
+	}
+	// A trace context decides nothing, and is carried on only when it is one.
+	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	if got := attack("trace", trace); got != trace+" evil=1" {
+		t.Errorf("a trace context arrives as %q", got)
+	}
+	for _, bad := range []string{"00-evil", trace + "\r\nX-Admin: 1", strings.Repeat("0", 4096)} {
+		if got := attack("trace", bad); got != " " {
+			t.Errorf("a trace context %.40q arrives as %q", bad, got)
+		}
 	}
 	attack("promise", "")
 	if in := d.instance("proberaw.evil"); in.Refused != uint64(forged) || in.State != "ready" {

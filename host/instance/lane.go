@@ -92,6 +92,9 @@ func (in *reader) emit(e *wire.Emit) error {
 			return in.lane.Settle(&wire.Settle{Ref: e.Promise, Err: err})
 		}
 	}
+	if ev := &e.Event; ev.Traceparent != "" || ev.Tracestate != "" {
+		ev.Traceparent, ev.Tracestate = wire.TraceContext(ev.Traceparent, ev.Tracestate)
+	}
 	in.batch.Emit(s.source, e)
 	return nil
 }
