@@ -212,19 +212,24 @@ func TestManagerAndPluginsHaveNoRights(t *testing.T) {
 			t.Errorf("%s has the environment %v, want %v", name, names, golden)
 		}
 	}
-	// A port that no rule names is refused before anything is changed.
-	p.write(fmt.Sprintf(listening, "0.0.0.0:22"))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin(t), "host"), "plan", "-c", p.config)
-	cmd.Env = p.env()
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		t.Error("the plan was made")
-	}
-	for _, want := range []string{"main.hcl:3:", "policy does not allow bind tcp4 0.0.0.0:22", `bind tcp *:22`} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("host plan does not say %q:\n%s", want, out)
+	// What no rule names is refused before anything is changed.
+	for addr, rule := range map[string][2]string{
+		"0.0.0.0:22":                 {"bind tcp4 0.0.0.0:22", "bind tcp *:22"},
+		"192.0.2.1:80?transparent=1": {"transparent tcp4 192.0.2.1:80", "transparent tcp 192.0.2.1:80"},
+	} {
+		p.write(fmt.Sprintf(listening, addr))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		cmd := exec.CommandContext(ctx, filepath.Join(bin(t), "host"), "plan", "-c", p.config)
+		cmd.Env = p.env()
+		out, err := cmd.CombinedOutput()
+		cancel()
+		if err == nil {
+			t.Error("the plan was made")
+		}
+		for _, want := range []string{"main.hcl:3:", "policy does not allow " + rule[0], rule[1]} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("host plan does not say %q:\n%s", want, out)
+			}
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/host/spawner/embedded"
+	"github.com/pluginhost/host/host/spawner/policy"
 	"github.com/pluginhost/host/host/spawner/server"
 	"github.com/pluginhost/host/sdk/schema"
 )
@@ -25,7 +26,15 @@ const patience = 60 * time.Second
 // serve runs a spawner for the test.
 func serve(t *testing.T) *client.Client {
 	t.Helper()
-	c, run, err := embedded.New(server.Options{})
+	caller, err := server.Caller()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Load("", []string{"transparent tcp *:*", "transparent udp *:*"}, os.Geteuid() == 0, caller.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, run, err := embedded.New(server.Options{Policy: p})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func Load(path string, allow []string, root bool, user string) (*Policy, error) 
 	if err := said.lines(path, text); err != nil {
 		return nil, err
 	}
-	for _, pair := range []struct{ to, from *[]rule }{{&p.users, &said.users}, {&p.plugins, &said.plugins}, {&p.binds, &said.binds}, {&p.files, &said.files}} {
+	for _, pair := range []struct{ to, from *[]rule }{{&p.users, &said.users}, {&p.plugins, &said.plugins}, {&p.binds, &said.binds}, {&p.foreign, &said.foreign}, {&p.files, &said.files}} {
 		if len(*pair.from) > 0 {
 			*pair.to = *pair.from
 		}
@@ -145,6 +145,12 @@ func (p *Policy) line(where, text string) error {
 			return wrong("%v", err)
 		}
 		p.binds = append(p.binds, r)
+	case f[0] == "transparent" && len(f) == 3 && (f[1] == "tcp" || f[1] == "udp"):
+		r.network = f[1]
+		if err := r.address(f[2]); err != nil {
+			return wrong("%v", err)
+		}
+		p.foreign = append(p.foreign, r)
 	case f[0] == "file" && len(f) >= 3:
 		if !filepath.IsAbs(f[1]) {
 			return wrong("a path is absolute; one that ends in / is a directory and all in it")
@@ -172,7 +178,7 @@ func (p *Policy) line(where, text string) error {
 			return wrong("there are limits of processes, leases and memory (bytes)")
 		}
 	default:
-		return wrong("it is none of: user NAME, plugins DIR, bind tcp|udp ADDRESS:PORTS, bind unix PATH, file PATH ACCESS…, limit processes|leases|memory N")
+		return wrong("it is none of: user NAME, plugins DIR, bind tcp|udp ADDRESS:PORTS, bind unix PATH, transparent tcp|udp ADDRESS:PORTS, file PATH ACCESS…, limit processes|leases|memory N")
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ type Policy struct {
 	users   []rule
 	plugins []rule
 	binds   []rule
+	foreign []rule // addresses of other machines that may be bound: transparent
 	files   []rule
 
 	Processes int   // at once
@@ -68,15 +69,15 @@ func refused(what, add string, rules []rule) error {
 }
 
 // Default is what holds where nothing is written. As root: ports 80, 443 and
-// those from 1024 on, processes of the given user only, no file that this user
-// may not open itself. Otherwise the kernel's own checks are enough: whatever
+// those from 1024 on, nothing of other machines, processes of the given user
+// only, no file that this user may not open itself. Otherwise the kernel's own checks are enough: whatever
 // the caller may do.
 func Default(root bool, user string) *Policy {
 	p := &Policy{Processes: 1024, Leases: 16384}
 	if root {
 		must(p.lines("default", "bind tcp *:80\nbind tcp *:443\nbind udp *:443\nbind tcp *:1024-65535\nbind udp *:1024-65535"))
 	} else {
-		must(p.lines("default", "bind tcp *:*\nbind udp *:*"))
+		must(p.lines("default", "bind tcp *:*\nbind udp *:*\ntransparent tcp *:*\ntransparent udp *:*"))
 	}
 	must(p.lines("default", "user "+user))
 	return p
@@ -108,10 +109,11 @@ func (p *Policy) Plugins() []string {
 	return dirs
 }
 
-// Bind reports whether a socket may be bound. network is that of package net.
+// Bind reports whether a socket may be bound, and, with transparent, whether it
+// may stand for other machines. network is that of package net.
 // rights says that a rule names the path of a unix socket, so that it is bound
 // with the spawner's own rights; otherwise those of the manager's user decide.
-func (p *Policy) Bind(network, address string) (rights bool, err error) {
+func (p *Policy) Bind(network, address string, transparent bool) (rights bool, err error) {
 	kind := strings.TrimRight(network, "46")
 	if network == "unix" || network == "unixgram" {
 		for _, r := range p.binds {
@@ -129,13 +131,21 @@ func (p *Policy) Bind(network, address string) (rights bool, err error) {
 		}
 		at = any
 	}
-	for _, r := range p.binds {
+	if err := permit(p.binds, "bind", kind, network+" "+address, at); err != nil || !transparent {
+		return false, err
+	}
+	return false, permit(p.foreign, "transparent", kind, network+" "+address, at)
+}
+
+// permit reports whether one of rules, which begin with word, names an address.
+func permit(rules []rule, word, kind, asked string, at netip.AddrPort) error {
+	for _, r := range rules {
 		if r.network != kind || r.prefix.IsValid() && !r.prefix.Contains(at.Addr().Unmap().WithZone("")) {
 			continue
 		}
 		// The kernel chooses for port 0, among those that need no rights.
 		if at.Port() >= r.low && at.Port() <= r.high || at.Port() == 0 && r.high >= 1024 {
-			return false, nil
+			return nil
 		}
 	}
 	host := at.Addr().String()
@@ -144,7 +154,7 @@ func (p *Policy) Bind(network, address string) (rights bool, err error) {
 	} else if at.Addr().Is6() {
 		host = "[" + host + "]"
 	}
-	return false, refused("bind "+network+" "+address, fmt.Sprintf("bind %s %s:%d", kind, host, at.Port()), p.binds)
+	return refused(word+" "+asked, fmt.Sprintf("%s %s %s:%d", word, kind, host, at.Port()), rules)
 }
 
 // File reports whether a file is opened with the spawner's own rights. Every
@@ -173,7 +183,7 @@ func below(name, path string) bool {
 // Rules returns the rules in force, for people.
 func (p *Policy) Rules() []string {
 	var all []string
-	for _, rules := range [][]rule{p.users, p.plugins, p.binds, p.files} {
+	for _, rules := range [][]rule{p.users, p.plugins, p.binds, p.foreign, p.files} {
 		for _, r := range rules {
 			all = append(all, fmt.Sprintf("%s  (%s)", r.text, r.where))
 		}

@@ -210,6 +210,11 @@ func (l *liar) check(t *testing.T) {
 			}
 			continue
 		}
+		for _, o := range [][2]int{{unix.IPPROTO_IP, unix.IP_TRANSPARENT}, {unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT}} {
+			if on, err := unix.GetsockoptInt(h.FD(), o[0], o[1]); err == nil && on != 0 {
+				t.Fatalf("%s stands for other machines", name)
+			}
+		}
 		at, err := unix.Getsockname(h.FD())
 		port := 1024
 		switch a := at.(type) {

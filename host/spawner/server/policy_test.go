@@ -30,6 +30,8 @@ func TestRefusals(t *testing.T) {
 	if os.Geteuid() == 0 {
 		_, _, err := b.Bind(b.ctx(), spawner.Bind{Network: "tcp4", Address: "0.0.0.0:22", Settings: spawner.Settings{UID: -1, GID: -1}})
 		refused("a port that no rule names", err, spawner.Refused, "bind tcp4 0.0.0.0:22", "bind tcp *:80", "(default)", "--allow", `"bind tcp *:22"`)
+		_, _, err = b.Bind(b.ctx(), spawner.Bind{Network: "tcp4", Address: "192.0.2.1:8080", Transparent: true, Settings: spawner.Settings{UID: -1, GID: -1}})
+		refused("an address of another machine", err, spawner.Refused, "transparent tcp4 192.0.2.1:8080", "rules are none", `"transparent tcp 192.0.2.1:8080"`)
 		_, err = b.Dir(b.ctx(), "root")
 		refused("another user", err, spawner.Refused, "processes of user root", "user nobody")
 		_, err = b.Open(b.ctx(), spawner.Open{Path: "/etc/shadow", Access: "read"})
@@ -72,6 +74,28 @@ func TestRefusals(t *testing.T) {
 	defer func() { _ = f.Close() }()
 	_, err = b.Start(b.ctx(), spawner.Start{Argv: []string{"program"}, Dir: "/etc", Memory: 64 << 20}, f)
 	refused("a private directory that is none", err, spawner.Invalid)
+}
+
+// A socket that stands for other machines needs two rules: one for its address,
+// and one that says so.
+func TestTransparent(t *testing.T) {
+	needRoot(t)
+	b := newBench(t, "transparent tcp 192.0.2.0/24:1000-9000", "transparent tcp 192.0.2.1:22")
+	ask := func(address string) error {
+		lease, _, err := b.Bind(b.ctx(), spawner.Bind{Network: "tcp4", Address: address, Transparent: true, Settings: spawner.Settings{UID: -1, GID: -1}})
+		if err == nil {
+			err = b.Release(b.ctx(), lease)
+		}
+		return err
+	}
+	if err := ask("192.0.2.1:8080"); err != nil {
+		t.Error(err)
+	}
+	for address, want := range map[string]string{"192.0.2.1:9001": `"transparent tcp 192.0.2.1:9001"`, "192.0.3.1:8080": `"transparent tcp 192.0.3.1:8080"`, "192.0.2.1:22": `"bind tcp 192.0.2.1:22"`} {
+		if err := ask(address); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want it to name %s", address, err, want)
+		}
+	}
 }
 
 // A socket stays open for the next manager, with what waits in it; one that the

@@ -217,7 +217,7 @@ func (s *Spawner) with(rights bool, f func() error) error {
 
 // bind binds a socket, or hands over the one that a former manager had.
 func (s *session) bind(b *spawner.Bind, a *spawner.Reply) error {
-	rights, err := s.policy.Load().Bind(b.Network, b.Address)
+	rights, err := s.policy.Load().Bind(b.Network, b.Address, b.Transparent)
 	if err != nil {
 		return err
 	}
