@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/pluginhost/host/sdk"
 )
@@ -40,7 +41,10 @@ func serveDesk() {
 }
 
 func newDesk(_ context.Context, _ struct{}, env *sdk.Env) (*sdk.Instance, error) {
+	var mu sync.Mutex // two handlers may write the same file at the same time
 	write := func(name, text string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if err := os.MkdirAll(env.StateDir, 0o700); err != nil {
 			return err
 		}

@@ -356,8 +356,11 @@ route "hold" {
 	var emitted sync.WaitGroup
 	for n := range 4 {
 		emitted.Go(func() {
-			_, _ = d.Emit(t.Context(), control.EmitRequest{Type: "probedesk.a.sub", Subject: fmt.Sprint("s", n),
+			r, err := d.Emit(t.Context(), control.EmitRequest{Type: "probedesk.a.sub", Subject: fmt.Sprint("s", n),
 				Data: json.RawMessage(`{"text":"hold","count":1}`), Timeout: 20 * time.Second})
+			if err == nil && (r.Err == nil || r.Err.Code != wire.DeadlineExceeded) {
+				t.Errorf("s%d was not held: %+v", n, r)
+			}
 		})
 	}
 	until(t, "one waits outside of the queue", func() bool {
