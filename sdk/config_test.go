@@ -3,6 +3,8 @@ package sdk_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
 	"net/url"
 	"reflect"
 	"strings"
@@ -116,6 +118,7 @@ func TestWhatIsWrongWithAConfiguration(t *testing.T) {
 		{`{"one":{"name":"a","x":1}}`, []string{`one: there is no attribute "x"`}},
 		{`{"text":1,"int":"a","list":{},"map":[],"rules":1}`, []string{"text: a number does not fit string", "int: a string does not fit int8", "list: it is not a list", "map: it is not a map", "rules: it is not a list"}},
 		{`{"int":128}`, []string{"int: a number 128 does not fit int8"}},
+		{`{"int":1.5}`, []string{"int: 1.5 is not a whole number"}},
 		{`{"uint":-1}`, []string{"uint: "}},
 		{`{"duration":"soon"}`, []string{"duration: "}},
 		{`{"duration":1.5}`, []string{"duration: it is not a duration"}},
@@ -135,6 +138,40 @@ func TestWhatIsWrongWithAConfiguration(t *testing.T) {
 			if got := d[i].Attribute + ": " + d[i].Summary; !strings.HasPrefix(got, want) {
 				t.Errorf("%s: %q, wanted %q", c.config, got, want)
 			}
+		}
+	}
+}
+
+// The first line of an error is what a list shows, the rest explains it.
+func TestErrorOfManyLines(t *testing.T) {
+	p := sdktest.New(t, sdk.Plugin[struct{}]{Name: "p", Version: "1.0.0",
+		Verify: func(context.Context, struct{}, func(string, int)) error { return errors.New("no\nbecause\nit is not") },
+		New:    func(context.Context, struct{}, *sdk.Env) (*sdk.Instance, error) { return &sdk.Instance{}, nil }})
+	if d, _ := p.Verify(nil); len(d) != 1 || d[0].Summary != "no" || d[0].Detail != "because\nit is not" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// A socket of the wrong kind is told when the configuration is verified, before
+// there is a descriptor.
+func TestKindOfSocket(t *testing.T) {
+	type sockets struct {
+		Listen net.Listener   `host:"listen"`
+		Packet net.PacketConn `host:"packet"`
+	}
+	p := sdktest.New(t, sdk.Plugin[sockets]{Name: "p", Version: "1.0.0", New: func(context.Context, sockets, *sdk.Env) (*sdk.Instance, error) {
+		return &sdk.Instance{}, nil
+	}})
+	for config, want := range map[string]string{
+		`{"listen":"tcp://:1","packet":"udp://:1"}`:       "",
+		`{"listen":"unix:///a","packet":"unixgram:///a"}`: "",
+		`{"listen":"udp://:1"}`:                           "listen: udp:// is for datagrams, and this takes connections: write tcp:// or unix://",
+		`{"listen":"unixgram:///a"}`:                      "listen: unixgram:// is for datagrams, and this takes connections: write tcp:// or unix://",
+		`{"packet":"tcp://:1"}`:                           "packet: tcp:// is for connections, and this reads datagrams: write udp:// or unixgram://",
+	} {
+		d, _ := p.Verify(config)
+		if len(d) != min(len(want), 1) || len(d) == 1 && d[0].Attribute+": "+d[0].Summary != want {
+			t.Errorf("%s: %+v", config, d)
 		}
 	}
 }

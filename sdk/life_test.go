@@ -89,7 +89,7 @@ func TestPanics(t *testing.T) {
 	p := made(func(*sdk.Env) (*sdk.Instance, error) { panic("in New") })
 	p.Verify = func(context.Context, struct{}, func(string, int)) error { panic("in Verify") }
 	q := sdktest.New(t, p)
-	if d, _ := q.Verify(nil); len(d) != 1 || !strings.Contains(d[0].Summary, "panic in Verify: in Verify") || d[0].Detail == "" {
+	if d, _ := q.Verify(nil); len(d) != 1 || d[0].Summary != "panic in Verify: in Verify" || d[0].Detail == "" {
 		t.Errorf("%+v", d)
 	}
 	if in, d := q.Prepare(nil); in != nil || len(d) != 1 || !strings.Contains(d[0].Summary, "panic in New: in New") {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
@@ -93,7 +94,10 @@ func Diagnostics(err error) []schema.Diagnostic {
 	if errors.As(err, &e) && e.Reason == wire.ReasonPanic {
 		var details struct{ Stack string }
 		_ = json.Unmarshal(e.Details, &details) // a diagnostic without the stack is still one
-		d.Detail = details.Stack
+		d.Summary, d.Detail = e.Message, details.Stack
+	}
+	if first, rest, more := strings.Cut(d.Summary, "\n"); more && d.Detail == "" {
+		d.Summary, d.Detail = first, rest
 	}
 	return []schema.Diagnostic{d}
 }

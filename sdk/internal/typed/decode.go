@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"sort"
+	"strings"
 	"text/template"
 	"time"
 
@@ -64,7 +65,9 @@ func (d *Values) value(path string, c *Settings, raw json.RawMessage, into refle
 	case schema.Map:
 		return d.mapping(path, c, raw, into)
 	case schema.Listener, schema.File:
-		err = d.lease(path, c, into)
+		if err = fits(c, raw); err == nil {
+			err = d.lease(path, c, into)
+		}
 	default:
 		err = scalar(path, c, raw, into)
 	}
@@ -138,6 +141,21 @@ func (d *Values) mapping(path string, c *Settings, raw json.RawMessage, into ref
 	}
 	into.Set(m)
 	return errors.Join(errs...)
+}
+
+// fits checks that the address of a socket is of the kind that the plugin wants,
+// also where there is no descriptor yet.
+func fits(c *Settings, raw json.RawMessage) error {
+	s, _ := text(raw) // a test may have no address
+	scheme, _, _ := strings.Cut(s, "://")
+	switch datagrams := c.goType == reflect.TypeFor[net.PacketConn](); {
+	case c.Kind != schema.Listener:
+	case datagrams && (scheme == "tcp" || scheme == "unix"):
+		return fmt.Errorf("%s:// is for connections, and this reads datagrams: write udp:// or unixgram://", scheme)
+	case !datagrams && (scheme == "udp" || scheme == "unixgram"):
+		return fmt.Errorf("%s:// is for datagrams, and this takes connections: write tcp:// or unix://", scheme)
+	}
+	return nil
 }
 
 // lease takes the descriptor that came for an attribute.
@@ -225,6 +243,9 @@ func scalar(path string, c *Settings, raw json.RawMessage, into reflect.Value) e
 	if err := json.Unmarshal(raw, into.Addr().Interface()); err != nil {
 		var mismatch *json.UnmarshalTypeError
 		if errors.As(err, &mismatch) {
+			if _, value, ok := strings.Cut(mismatch.Value, "number "); ok && c.Kind == schema.Number && strings.ContainsAny(value, ".eE") {
+				return fmt.Errorf("%s is not a whole number", value)
+			}
 			return fmt.Errorf("a %s does not fit %s", mismatch.Value, c.goType)
 		}
 		return err
