@@ -340,6 +340,13 @@ func TestSyntax(t *testing.T) {
 			t.Errorf("%v: %+v", c.config, d)
 		}
 	}
+	both := sdktest.Config{"schedule": "* * * *", "timezone": "Mars/Olympus"}
+	if d, _ := p.Verify(both); len(d) != 2 || !strings.Contains(d[1].Summary, "4 fields: write minute hour day month weekday") {
+		t.Errorf("both are wrong: %+v", d)
+	}
+	if d, _ := p.Verify(sdktest.Config{"schedule": "@fortnightly"}); len(d) != 1 || !strings.Contains(d[0].Summary, "none of @yearly") {
+		t.Errorf("a nickname: %+v", d)
+	}
 	for _, ok := range []string{"@daily", "@weekly", "@monthly", "@yearly", "0 9-17/2 * * MON-FRI", "0 0 L * *", "*/5 * * * * * *", "0 0 1 1 * 2099"} {
 		if d, _ := p.Verify(sdktest.Config{"schedule": ok}); len(d) > 0 {
 			t.Errorf("%s: %+v", ok, d)

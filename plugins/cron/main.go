@@ -60,13 +60,19 @@ type clock struct {
 }
 
 func newClock(c Config) (*clock, error) {
-	wrong := func(attribute, format string, args ...any) error {
-		return &sdk.AttrError{Attribute: attribute, Err: fmt.Errorf(format, args...)}
-	}
 	zone, err := time.LoadLocation(c.Timezone)
 	if err != nil {
-		return nil, wrong("timezone", "%q is not a time zone such as Europe/Berlin", c.Timezone)
+		_, more := newClockIn(c, time.UTC) // what else is wrong
+		return nil, errors.Join(wrong("timezone", "%q is not a time zone such as Europe/Berlin", c.Timezone), more)
 	}
+	return newClockIn(c, zone)
+}
+
+func wrong(attribute, format string, args ...any) error {
+	return &sdk.AttrError{Attribute: attribute, Err: fmt.Errorf(format, args...)}
+}
+
+func newClockIn(c Config, zone *time.Location) (*clock, error) {
 	k := &clock{config: c, zone: zone}
 	switch {
 	case c.Schedule == "" && c.Every == 0:

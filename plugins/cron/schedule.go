@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,10 +19,19 @@ type schedule struct {
 	wall       bool
 }
 
+// nicknames stand for schedules.
+var nicknames = []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"}
+
 func newSchedule(text string, zone *time.Location) (*schedule, error) {
+	switch fields := strings.Fields(text); {
+	case strings.HasPrefix(text, "@") && !slices.Contains(nicknames, text):
+		return nil, fmt.Errorf("%q is none of %s", text, strings.Join(nicknames, ", "))
+	case !strings.HasPrefix(text, "@") && (len(fields) < 5 || len(fields) > 7):
+		return nil, fmt.Errorf("%q has %d fields: write minute hour day month weekday, with seconds before them and a year behind them where wanted", text, len(fields))
+	}
 	e, err := cronexpr.Parse(text)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	return &schedule{expression: e, zone: zone, wall: !everyHour(text)}, nil
 }
