@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -133,6 +134,9 @@ func failure(err error) error {
 		return sdk.Errorf(sdk.PermissionDenied, "%v", err)
 	case errors.Is(err, fs.ErrNotExist):
 		return sdk.Errorf(sdk.NotFound, "%v", err)
+	case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.EISDIR), errors.Is(err, fs.ErrExist),
+		strings.Contains(err.Error(), "escapes from parent"): // of os.Root, which has no error for it: a link leads out
+		return sdk.Errorf(sdk.InvalidArgument, "%v", err)
 	}
 	return sdk.Errorf(sdk.Unavailable, "%v", err) // no room, for example
 }

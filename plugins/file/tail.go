@@ -71,6 +71,7 @@ type tailer struct {
 	saved   mark
 	lastly  time.Time
 	pending []sent
+	said    string // why the file cannot be opened, told once
 }
 
 func newTail(c Config, root *os.Root, env *sdk.Env) *tailer {
@@ -182,15 +183,26 @@ func (t *tailer) open(first bool) bool {
 // regular opens a regular file, without waiting for the writer of a pipe.
 func (t *tailer) regular(path string) (*os.File, fs.FileInfo) {
 	f, err := t.root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			t.env.Log.Warn("the followed file cannot be opened", "error", err)
+	var info fs.FileInfo
+	if err == nil {
+		if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
+			err = errors.New(path + " is not a regular file")
 		}
-		return nil, nil
+		if err != nil {
+			_ = f.Close()
+		}
 	}
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		_ = f.Close()
+	if path == t.path { // which is tried again and again
+		why := ""
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			why = err.Error()
+		}
+		if why != t.said && why != "" {
+			t.env.Log.Warn("the followed file cannot be read", "error", err)
+		}
+		t.said = why
+	}
+	if err != nil {
 		return nil, nil
 	}
 	return f, info

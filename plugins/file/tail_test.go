@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/pluginhost/host/sdk"
 	"github.com/pluginhost/host/sdk/sdktest"
 )
@@ -124,6 +126,41 @@ func TestTailOfAMissingFile(t *testing.T) {
 	os.Remove(f.path)
 	f.add("two\n")
 	wants(t, in, "two")
+}
+
+// A file that cannot be followed is tried ten times a second, and told once.
+func TestWhyNothingIsFollowed(t *testing.T) {
+	f := newFollowed(t)
+	root, err := os.OpenRoot(f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var log strings.Builder
+	tail := newTail(Config{Tail: "app.log"}, root, &sdk.Env{StateDir: f.state, Log: hclog.New(&hclog.LoggerOptions{Output: &log})})
+	try := func(lines int, last string) {
+		t.Helper()
+		for range 3 {
+			if file, _ := tail.regular(tail.path); file != nil {
+				file.Close()
+			}
+		}
+		if strings.Count(log.String(), "\n") != lines || !strings.HasSuffix(log.String(), last) {
+			t.Errorf("wanted %d lines, the last with %q:\n%s", lines, last, log.String())
+		}
+	}
+	try(0, "")
+	os.Symlink("/etc/passwd", f.path)
+	try(1, "escapes from parent\"\n")
+	os.Remove(f.path)
+	os.Mkdir(f.path, 0o700)
+	try(2, "is not a regular file\"\n")
+	os.Remove(f.path)
+	f.add("one\n")
+	try(2, "")
+	os.Remove(f.path)
+	os.Mkdir(f.path, 0o700)
+	try(3, "is not a regular file\"\n")
 }
 
 func TestRotationByRename(t *testing.T) {
