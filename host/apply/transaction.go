@@ -240,6 +240,7 @@ func (t *transaction) candidates() {
 
 // phases runs some of the phases before the commit.
 func (t *transaction) phases(ctx context.Context, phases ...Phase) error {
+	defer func() { t.diags.Place(t.want.Source.Text) }()
 	run := map[Phase]func(context.Context) error{Reserve: t.reserve, Verify: t.verify, Prepare: t.prepare}
 	for _, p := range phases {
 		t.enter(p, fmt.Sprintf("%d instances", len(t.made)))

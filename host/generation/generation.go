@@ -44,6 +44,16 @@ type File struct {
 	Data []byte
 }
 
+// Text returns the file of the configuration that has a path, or nil.
+func (s Source) Text(path string) []byte {
+	for _, f := range s.Files {
+		if f.Name == "config/"+filepath.Base(path) {
+			return f.Data
+		}
+	}
+	return nil
+}
+
 // Fingerprint is equal for equal files and variables, hex.
 func (s Source) Fingerprint() string {
 	h := sha256.New()

@@ -160,7 +160,12 @@ func (d *List) Sorted() Diagnostics {
 			x.Snippet = strings.ReplaceAll(x.Snippet, s, strings.Repeat("*", utf8.RuneCountInString(s)))
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Diagnostic) int {
+	Diagnostics(list).sort()
+	return list
+}
+
+func (d Diagnostics) sort() {
+	slices.SortStableFunc(d, func(a, b Diagnostic) int {
 		if c := strings.Compare(a.File, b.File); c != 0 {
 			return c
 		}
@@ -169,7 +174,18 @@ func (d *List) Sorted() Diagnostics {
 		}
 		return a.Column - b.Column
 	})
-	return list
+}
+
+// Place puts diagnostics that were found after the files were read, by
+// whichever instance was first, in the order of their places, and adds the lines
+// that they point at. text returns a file, or nil.
+func (d Diagnostics) Place(text func(file string) []byte) {
+	for i := range d {
+		if x := &d[i]; x.Snippet == "" && x.Line > 0 {
+			x.Snippet = snippet(text(x.File), x.Range)
+		}
+	}
+	d.sort()
 }
 
 // ToRange is a place as HCL has it.
