@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/pluginhost/host/host/spawner"
 )
@@ -48,6 +50,9 @@ func (t *Table) explain(ctx context.Context, w wanted, err error) error {
 	}
 	switch e.Kind {
 	case spawner.Busy:
+		if st, err := os.Lstat(w.listen.Path); w.bind != nil && w.listen.IsPath() && err == nil && st.Mode()&os.ModeSocket == 0 {
+			return fmt.Errorf("%s is there already and is no socket: choose another path, or remove it", w.listen.Path)
+		}
 		if w.bind != nil {
 			return &BusyError{Value: w.value, Holder: holder(w.listen, func(inodes []string) string { return t.spawner.Holder(ctx, inodes) }), Err: err}
 		}
@@ -63,6 +68,9 @@ func (t *Table) explain(ctx context.Context, w wanted, err error) error {
 			return fmt.Errorf("%s does not exist: make it first, or choose another", w.value)
 		}
 		return fmt.Errorf("%s: a directory on the way does not exist; make it first: %w", w.value, err)
+	}
+	if strings.Contains(err.Error(), w.value) {
+		return err
 	}
 	return fmt.Errorf("%s: %w", w.value, err)
 }

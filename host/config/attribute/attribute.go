@@ -328,8 +328,9 @@ func (v *Reader) listener(f schema.Field, path, s string, e hclsyntax.Expression
 		return a, fmt.Sprintf("A listener has no option %q.%s", unknown.Name, diagnostic.Suggest(unknown.Name, unknown.Known))
 	case err != nil:
 		hint := ""
-		if !strings.Contains(s, "://") && strings.HasPrefix(s, "/") {
-			hint = fmt.Sprintf(" Did you mean %q?", "unix://"+s)
+		path := strings.TrimPrefix(s, "unix:")
+		if !strings.Contains(s, "://") && (path != s || strings.HasPrefix(s, "/")) {
+			hint = fmt.Sprintf(" Did you mean %q?", "unix://"+path)
 		} else if !strings.Contains(s, "://") && strings.Contains(s, ":") {
 			hint = fmt.Sprintf(" Did you mean %q?", "tcp://"+s)
 		}
