@@ -37,7 +37,7 @@ func lockCommands(a *app) []*cobra.Command {
 			}
 			plugins, err := host.Lock(cmd.Context(), o)
 			if err != nil {
-				return a.outcome(err)
+				return a.outcome(err, "nothing was written")
 			}
 			if a.json() {
 				return a.printJSON(map[string]any{"plugins": plugins})
@@ -60,7 +60,7 @@ func lockCommands(a *app) []*cobra.Command {
 				err = fmt.Errorf("%w in %s: host plugins lock writes it", err, a.target.Dir)
 			}
 			if err != nil {
-				return a.outcome(err)
+				return a.outcome(err, "nothing was compared")
 			}
 			wrong := 0
 			for _, v := range all {

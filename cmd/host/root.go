@@ -133,14 +133,14 @@ func (a *app) logger(level string, asJSON bool) hclog.Logger {
 	return hclog.New(o)
 }
 
-// outcome makes the exit of what Run returns.
-func (a *app) outcome(err error) error {
+// outcome makes the exit of what Run returns; not is what did not happen.
+func (a *app) outcome(err error, not string) error {
 	var invalid *host.InvalidError
 	var rolled *host.RolledBackError
 	switch {
 	case errors.As(err, &invalid):
 		a.diagnose(a.stderr, invalid.Diagnostics)
-		return &exit{exitInvalid, hinted(fmt.Sprintf("the configuration in %s is invalid; nothing was started", a.target.Dir), invalid.Hint)}
+		return &exit{exitInvalid, hinted(fmt.Sprintf("the configuration in %s is invalid; %s", a.target.Dir, not), invalid.Hint)}
 	case errors.As(err, &rolled):
 		a.diagnose(a.stderr, rolled.Diagnostics)
 		return &exit{exitRolledBack, hinted(rolled.Error(), rolled.Hint)}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/pluginhost/host/cmd/host/internal/manager"
@@ -47,6 +48,9 @@ the system allows. host doctor shows the policy in force.`,
 			if err != nil {
 				return err
 			}
+			if level != "" && hclog.LevelFromString(level) == hclog.NoLevel {
+				return usage.Wrong(cmd, "--log-level %s: trace, debug, info, warn or error", level)
+			}
 			conn, err := client.Inherited()
 			if err != nil {
 				return err
@@ -82,7 +86,7 @@ the system allows. host doctor shows the policy in force.`,
 				Ready: func(socket string) {
 					log.Info("ready", "control", "unix://"+socket, "pid", os.Getpid())
 				},
-			}))
+			}), "nothing was started")
 		},
 	}
 	f := cmd.Flags()

@@ -52,6 +52,9 @@ func Subcommand(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := ""
+	if cmd.SuggestionsMinimumDistance == 0 {
+		cmd.SuggestionsMinimumDistance = 2 // letters that are wrong; cobra sets it on a road that is not taken here
+	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		hint = "; did you mean " + strings.Join(near, " or ") + "?"
 	}
