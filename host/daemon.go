@@ -52,7 +52,7 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 		i := &s.Instances[n]
 		i.Waits, i.Refused = blocked[i.Address], refused[i.Address]
 	}
-	s.Subsystems = []observe.Subsystem{d.catalogStatus(), configStatus(s.LastReload), d.base.status()}
+	s.Subsystems = []observe.Subsystem{d.catalogStatus(s.Instances), configStatus(s.LastReload), d.base.status()}
 	if d.applier.Config() == nil {
 		s.Light, s.Reason = observe.Yellow, "starting: nothing is served yet"
 	}
@@ -69,17 +69,33 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 	return s, nil
 }
 
-func (d *daemon) catalogStatus() observe.Subsystem {
+func (d *daemon) catalogStatus(instances []observe.Instance) observe.Subsystem {
 	s := observe.Subsystem{Name: "catalog", Light: observe.Green}
-	var rejected []string
+	var rejected, gone []string
+	there := map[string]bool{} // by digest
 	for _, e := range d.catalog.Snapshot().Entries {
+		there[e.Digest] = true
 		if e.State == catalog.Rejected {
 			rejected = append(rejected, e.Name)
 		}
 	}
+	for _, i := range instances {
+		if !there[i.Digest] && !slices.Contains(gone, i.Plugin) {
+			gone = append(gone, i.Plugin)
+		}
+	}
+	if len(gone) > 0 {
+		s.Light = observe.Yellow
+		s.Reason = fmt.Sprintf("the executable of %s that runs is not in the plugin directory any more, so that it cannot be started again; host reload takes what is there", strings.Join(gone, ", "))
+		return s
+	}
 	if len(rejected) > 0 {
 		s.Light = observe.Yellow
-		s.Reason = fmt.Sprintf("%d executables cannot be used; host plugins list says why", len(rejected))
+		what := strings.Join(rejected, ", ")
+		if len(rejected) > 3 {
+			what = fmt.Sprintf("%d executables", len(rejected))
+		}
+		s.Reason = what + " cannot be used; host plugins list says why"
 	}
 	return s
 }

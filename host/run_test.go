@@ -395,6 +395,61 @@ route "r" {
 	d.wants("probe.a.said", `{"text":"x"}`, "x")
 }
 
+// An instance that ends its process again and again is mended by a reload: what
+// is asked to take its place is not asked in that process.
+func TestReloadMendsWhatKeepsEnding(t *testing.T) {
+	d := run(t, setup(t, `
+plugin "probe" "a" {
+  refuse = "run"
+  process { restart = { max = 100000, within = "1m", backoff = "1ms" } }
+}
+`, "probe-1.0.0"))
+	until(t, "it has ended twice", func() bool { return d.instance("probe.a").Restarts > 1 })
+	d.write("host.hcl", `
+plugin "probe" "a" { prefix = "mended " }
+plugin "probe" "b" { refuse = "verify" }
+`)
+	if r := d.must(apply.RolledBack); len(r.Diagnostics) != 1 || r.Diagnostics[0].Address != "probe.b" {
+		t.Errorf("more is wrong than what is: %+v", r.Diagnostics)
+	}
+	d.write("host.hcl", `
+plugin "probe" "a" { prefix = "mended " }
+route "r" {
+  from = probe.a.said
+  to   = probe.a.echo
+}
+`)
+	d.must(apply.Committed)
+	d.wants("probe.a.said", `{"text":"x"}`, "mended x")
+	until(t, "the old process is gone", func() bool { return len(d.status().Draining) == 0 })
+	if in := d.instance("probe.a"); in.Light != observe.Green || in.Restarts != 0 {
+		t.Errorf("after the reload: %+v", in)
+	}
+}
+
+// What runs and could not be started again is told before it ends.
+func TestExecutableIsGone(t *testing.T) {
+	d := run(t, setup(t, two, "probe-1.0.0"))
+	if err := os.Remove(filepath.Join(d.dir, "plugins", "probe-1.0.0")); err != nil {
+		t.Fatal(err)
+	}
+	catalog := func() observe.Subsystem {
+		for _, s := range d.status().Subsystems {
+			if s.Name == "catalog" {
+				return s
+			}
+		}
+		return observe.Subsystem{}
+	}
+	until(t, "the status says so", func() bool {
+		s := catalog()
+		return s.Light == observe.Yellow && strings.Contains(s.Reason, "the executable of probe that runs is not in the plugin directory")
+	})
+	d.wants("probe.a.said", `{"text":"x"}`, "b:x")
+	drop(t, d.dir, "probe-1.0.0")
+	until(t, "it is there again", func() bool { return catalog().Light == observe.Green })
+}
+
 // A newer reload takes the place of one that is still being verified.
 func TestNewerReloadWins(t *testing.T) {
 	d := run(t, setup(t, two, "probe-1.0.0"))

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
+
+	"github.com/pluginhost/host/host/launch"
 )
 
 // CallError says which call to a plugin failed.
@@ -20,11 +21,7 @@ func (e *CallError) Error() string {
 	if errors.Is(e.Err, os.ErrDeadlineExceeded) {
 		return fmt.Sprintf("%s of %s took longer than its deadline; host { %s_timeout } sets it", e.Call, e.Address, e.Call)
 	}
-	s := fmt.Sprintf("%s of %s: %v", e.Call, e.Address, e.Err)
-	if n := len(e.Stderr); n > 0 {
-		s += "; its last words: " + strings.Join(e.Stderr[max(0, n-3):], " | ")
-	}
-	return s
+	return fmt.Sprintf("%s of %s: %v", e.Call, e.Address, e.Err) + launch.LastWords(e.Stderr)
 }
 
 // Unwrap returns the cause.

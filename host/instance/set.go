@@ -39,7 +39,7 @@ type Set struct {
 	wait sync.WaitGroup // one per worker
 
 	mu      sync.Mutex
-	workers map[string]*worker // by key; a failed one is not in it
+	workers map[string]*worker // by key: those that new instances join
 }
 
 // NewSet returns a set without processes.
@@ -68,7 +68,7 @@ func (s *Set) New(c config.Instance, generation uint64, start time.Duration) *In
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.workers[key]
-	if w == nil {
+	if w == nil || w.shaky() {
 		w = newWorker(s, key, c, start)
 		s.workers[key] = w
 		s.wait.Go(w.run)

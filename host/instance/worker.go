@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -40,7 +39,8 @@ type worker struct {
 	err       error         // why there will be none; set before done is closed
 	changed   chan struct{} // closed and replaced when life or err changes
 	restarts  int
-	stderr    []string // the last words of the process that ended last
+	shaken    time.Time // until when new instances keep away: the process ended by itself
+	stderr    []string  // the last words of the process that ended last
 }
 
 func newWorker(s *Set, key string, c config.Instance, start time.Duration) *worker {
@@ -53,6 +53,14 @@ func (w *worker) join(i *Instance) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.instances = append(w.instances, i)
+}
+
+// shaky reports whether the process has ended by itself of late. What it runs
+// may end it again, and what is to mend that must not be asked there.
+func (w *worker) shaky() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return time.Now().Before(w.shaken)
 }
 
 // part removes an instance and reports whether it was there and the last.
@@ -148,6 +156,9 @@ func (w *worker) run() {
 			<-w.alive.Done()
 			return
 		}
+		w.mu.Lock()
+		w.shaken = now.Add(policy.Within)
+		w.mu.Unlock()
 		pause := min(policy.Backoff<<min(len(ends)-1, 20), maxBackoff)
 		log.Warn("plugin process ended, restarting", "reason", reason, "in", pause)
 		select {
@@ -277,10 +288,7 @@ func (w *worker) lost(l *life) {
 
 // crash is how the end of a process rejects what it had in flight.
 func crash(reason string, stderr []string) *wire.Error {
-	message := "the plugin process ended: " + reason
-	if n := len(stderr); n > 0 {
-		message += "; its last words: " + strings.Join(stderr[max(0, n-3):], " | ")
-	}
+	message := "the plugin process ended: " + reason + launch.LastWords(stderr)
 	details, _ := json.Marshal(map[string]any{"exit": reason, "stderr": stderr}) // strings cannot fail
 	return &wire.Error{Code: wire.Unavailable, Reason: wire.ReasonCrashed, Message: message,
 		Retryable: true, Details: details}
