@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"text/template"
 	"time"
@@ -149,6 +151,27 @@ func TestErrorOfManyLines(t *testing.T) {
 		New:    func(context.Context, struct{}, *sdk.Env) (*sdk.Instance, error) { return &sdk.Instance{}, nil }})
 	if d, _ := p.Verify(nil); len(d) != 1 || d[0].Summary != "no" || d[0].Detail != "because\nit is not" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// Progress may come from several goroutines, and from one that is late.
+func TestProgressOfMany(t *testing.T) {
+	var late func()
+	p := sdktest.New(t, sdk.Plugin[struct{}]{Name: "p", Version: "1.0.0",
+		Verify: func(_ context.Context, _ struct{}, progress func(string, int)) error {
+			var all sync.WaitGroup
+			for range 8 {
+				all.Go(func() { progress("looking", 50) })
+			}
+			all.Wait()
+			late = func() { progress("late", 100) }
+			return nil
+		},
+		New: func(context.Context, struct{}, *sdk.Env) (*sdk.Instance, error) { return &sdk.Instance{}, nil }})
+	d, progress := p.Verify(nil)
+	late()
+	if len(d) > 0 || len(progress) != 8 || slices.Contains(progress, "late") {
+		t.Errorf("%+v, %q", d, progress)
 	}
 }
 

@@ -135,9 +135,18 @@ func (s *process) Describe(context.Context) (*schema.Manifest, error) { return &
 
 // Verify implements rpc.Control.
 func (s *process) Verify(ctx context.Context, in rpc.Instance, progress func(rpc.Progress)) ([]schema.Diagnostic, error) {
+	var mu sync.Mutex // an author may look at several things at once
+	over := false
 	err := s.build.verify(ctx, in.Config, func(message string, percent int) {
-		progress(rpc.Progress{Message: message, Percent: uint32(min(max(percent, 0), 100))})
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			progress(rpc.Progress{Message: message, Percent: uint32(min(max(percent, 0), 100))})
+		}
 	})
+	mu.Lock()
+	over = true
+	mu.Unlock()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

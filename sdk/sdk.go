@@ -41,9 +41,14 @@ type Plugin[C any] struct {
 	Capabilities []string
 	// Verify checks a configuration against the machine without side effects;
 	// optional. Listeners and files are nil in c. An *AttrError or several
-	// joined with errors.Join point at attributes.
+	// joined with errors.Join point at attributes. ctx ends after verify_timeout
+	// (30 s unless set), or when nobody wants to know any more: return then, what
+	// does not is given up. progress may be called from any goroutine; percent is
+	// from 0 to 100. After the return it does nothing.
 	Verify func(ctx context.Context, c C, progress func(msg string, percent int)) error
-	// New builds an instance and shows nothing outside. ctx bounds the call.
+	// New builds an instance and shows nothing outside. ctx bounds the call, by
+	// prepare_timeout (30 s unless set), and not the life of the instance. It
+	// must return an instance or an error, which may be as that of Verify.
 	New func(ctx context.Context, c C, env *Env) (*Instance, error)
 }
 

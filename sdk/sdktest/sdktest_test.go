@@ -284,3 +284,27 @@ func TestReplies(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The plugin of the example, which stands alone in its file so that go doc and
+// its like show all of it.
+func TestShout(t *testing.T) {
+	in := sdktest.Start(t, shout(), sdktest.Config{"prefix": "! "})
+	value, err := in.Call("say", Line{Text: "hello"}, func(e *sdk.EventInfo) { e.Subject = "greeting" })
+	if err != nil || string(value) != `{"text":"! HELLO"}` {
+		t.Errorf("%s, %v", value, err)
+	}
+	e := in.Next("said")
+	if string(e.Event.Data) != `{"text":"! HELLO"}` || e.Event.Type != "shout.test.said" || e.Event.Causation.IsZero() || e.Event.Correlation != e.Event.Causation {
+		t.Errorf("%+v", e.Event)
+	}
+	if _, err := in.Call("say", Line{}); err == nil || err.Code != sdk.InvalidArgument {
+		t.Errorf("an empty line: %v", err)
+	}
+	if _, err := in.Call("say", "text"); err == nil || err.Code != sdk.InvalidArgument {
+		t.Errorf("a string in place of an object: %v", err)
+	}
+	in.Call("say", Line{Text: "again"})
+	if got := in.Emitted("said"); len(got) != 1 {
+		t.Errorf("%d events", len(got))
+	}
+}
