@@ -88,3 +88,41 @@ route "r" {
 		t.Error("nothing was cut off: this tested nothing")
 	}
 }
+
+// The end of the daemon takes as long as the configuration says that serves by
+// then, not as long as the first one said.
+func TestDrainTimeoutIsTodays(t *testing.T) {
+	hcl := func(timeout string) string {
+		return fmt.Sprintf(`
+host { drain_timeout = %q }
+plugin "probe" "a" { process = { isolation = "instance" } }
+plugin "probe" "b" { process = { isolation = "instance" } }
+route "r" {
+  from = probe.a.said
+  to   = probe.b.slow
+  delivery {
+    attempts = 1
+    timeout  = "60s"
+  }
+}
+`, timeout)
+	}
+	d := run(t, setup(t, hcl("1ms"), "probe-1.0.0"))
+	d.write("host.hcl", hcl("60s"))
+	d.must(apply.Unchanged)
+	done := make(chan error, 1)
+	go func() { // longer than the old timeout with what a stop is given besides
+		r, err := d.Emit(t.Context(), control.EmitRequest{Type: "probe.a.said", Data: json.RawMessage(`{"text":"x","count":8000}`), Timeout: time.Minute})
+		if err == nil && r.Err != nil {
+			err = r.Err
+		}
+		done <- err
+	}()
+	until(t, "it is in flight", func() bool { return d.status().Routes[0].InFlight == 1 })
+	if err := d.stop(); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("what was in flight: %v", err)
+	}
+}

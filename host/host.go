@@ -131,6 +131,7 @@ func Run(ctx context.Context, o Options) error {
 	defer serving.stop()
 
 	err = d.first(ctx, pick)
+	atMost := settings.DrainTimeout // unless a reload has changed it
 	if err == nil {
 		b.sweep(ctx)
 		router.EmitHost("ready", map[string]any{"generation": applier.Generation()})
@@ -141,12 +142,15 @@ func Run(ctx context.Context, o Options) error {
 			o.Ready(socket)
 		}
 		err = d.follow(ctx, serving)
-		systemd.Stopping(settings.DrainTimeout + stopExtra)
+		if c := applier.Config(); c != nil {
+			atMost = c.Host.DrainTimeout
+		}
+		systemd.Stopping(atMost + stopExtra)
 		alive.stop()
 		returning.stop()
-		o.Log.Info("stopping: draining what is in flight", "at_most", settings.DrainTimeout)
+		o.Log.Info("stopping: draining what is in flight", "at_most", atMost)
 	}
-	drain, end := context.WithTimeout(context.WithoutCancel(ctx), settings.DrainTimeout+stopExtra/2)
+	drain, end := context.WithTimeout(context.WithoutCancel(ctx), atMost+stopExtra/2)
 	defer end()
 	applier.Shutdown(drain, generation.System("stop"))
 	routing.stop() // what is pending all the same is rejected while it can be told

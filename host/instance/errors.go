@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ type CallError struct {
 
 // Error returns one line.
 func (e *CallError) Error() string {
-	if errors.Is(e.Err, os.ErrDeadlineExceeded) {
+	if errors.Is(e.Err, os.ErrDeadlineExceeded) || errors.Is(e.Err, context.DeadlineExceeded) {
 		return fmt.Sprintf("%s of %s took longer than its deadline; host { %s_timeout } sets it", e.Call, e.Address, e.Call)
 	}
 	return fmt.Sprintf("%s of %s: %v", e.Call, e.Address, e.Err) + launch.LastWords(e.Stderr)
