@@ -160,7 +160,7 @@ func (d *List) Sorted() Diagnostics {
 			x.Snippet = strings.ReplaceAll(x.Snippet, s, strings.Repeat("*", utf8.RuneCountInString(s)))
 		}
 	}
-	Diagnostics(list).sort()
+	list.sort()
 	return list
 }
 
