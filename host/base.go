@@ -122,6 +122,20 @@ func (b *base) sweep(ctx context.Context) {
 	_ = b.spawner.Sweep(ctx) // a spawner that is gone has closed them
 }
 
+// removeDead removes the file of a unix socket that nobody answers on. The
+// manager may not; whoever binds a path has a dead one removed first, and its own
+// at the end.
+func (b *base) removeDead(network, path string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), helloTimeout)
+	defer cancel()
+	lease, _, err := b.spawner.Bind(ctx, spawner.Bind{Network: network, Address: path, Key: "dead",
+		Settings: spawner.Settings{Mode: 0o600, UID: -1, GID: -1}})
+	if err != nil {
+		return err
+	}
+	return b.spawner.Release(ctx, lease)
+}
+
 // status says what the spawner cannot do on this machine.
 func (b *base) status() observe.Subsystem {
 	s := observe.Subsystem{Name: "spawner", Light: observe.Green}

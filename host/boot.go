@@ -17,12 +17,12 @@ import (
 
 // openStore opens the generations of a state directory, and the log of who
 // tried to make them.
-func openStore(stateDir string, o Options) (*generation.Store, *generation.Log, error) {
+func (b *base) openStore(stateDir string, o Options) (*generation.Store, *generation.Log, error) {
 	store, err := generation.Open(stateDir)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := store.Sweep(); err != nil {
+	if err := store.Sweep(b.removeDead); err != nil {
 		o.Log.Warn("a socket of a daemon that was killed stays", "error", err)
 	}
 	log, err := generation.OpenLog(stateDir, store)
@@ -31,6 +31,13 @@ func openStore(stateDir string, o Options) (*generation.Store, *generation.Log, 
 		return nil, nil, err
 	}
 	return store, log, nil
+}
+
+// StateDir is where a daemon with this configuration keeps its state; ok says
+// that the configuration can be read.
+func StateDir(s config.Source) (dir string, ok bool) {
+	settings, _, diags := settingsOf(s)
+	return settings.StateDir, !diags.HasErrors()
 }
 
 // settingsOf reads the host block. Only what cannot be read at all is an error:

@@ -54,7 +54,7 @@ func Run(ctx context.Context, o Options) error {
 
 	// What was committed before, and the lock that says that no other daemon
 	// uses this state directory.
-	store, log, err := openStore(settings.StateDir, o)
+	store, log, err := b.openStore(settings.StateDir, o)
 	if err != nil {
 		return err
 	}

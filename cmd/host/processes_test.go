@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pluginhost/host/sdk/wire"
 )
 
 var (
@@ -49,6 +51,16 @@ type pair struct {
 // newPair starts one with plugins of this repository. As root it runs as nobody.
 func newPair(t *testing.T, hcl string, sys *syscall.SysProcAttr, flags ...string) *pair {
 	t.Helper()
+	if os.Geteuid() == 0 {
+		flags = append(flags, "--user", "nobody")
+	}
+	return newPairAs(t, hcl, sys, "", flags...)
+}
+
+// newPairAs is newPair with the user that the flags say or that the daemon finds.
+// passwd, where it is not empty, is what the machine has for /etc/passwd.
+func newPairAs(t *testing.T, hcl string, sys *syscall.SysProcAttr, passwd string, flags ...string) *pair {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "pair")
 	if err != nil {
 		t.Fatal(err)
@@ -63,10 +75,16 @@ func newPair(t *testing.T, hcl string, sys *syscall.SysProcAttr, flags ...string
 	}
 	p.write(hcl)
 	p.run = append([]string{"run", "-c", dir}, flags...)
-	if os.Geteuid() == 0 {
-		p.run = append(p.run, "--user", "nobody")
-	}
 	p.cmd = exec.Command(filepath.Join(bin(t), "host"), p.run...)
+	if passwd != "" {
+		file := filepath.Join(dir, "passwd")
+		if err := os.WriteFile(file, []byte(passwd), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args := append([]string{"-c", `mount --bind "$0" /etc/passwd && exec "$@"`, file, p.cmd.Path}, p.run...)
+		p.cmd = exec.Command("/bin/sh", args...)
+		sys.Unshareflags |= syscall.CLONE_NEWNS
+	}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = dir, p.out, p.out, sys
 	p.cmd.Env = append(os.Environ(), "HOST_ADDR=", "NO_COLOR=")
 	if err := p.cmd.Start(); err != nil {
@@ -149,6 +167,51 @@ func facts(t *testing.T, pid int) (status map[string]string, inherited []string)
 	return status, inherited
 }
 
+// environ is the environment that a process began with, in order.
+func environ(t *testing.T, pid int) []string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := strings.Split(strings.Trim(string(b), "\x00"), "\x00")
+	slices.Sort(env)
+	return env
+}
+
+// descriptors are what a process has open: those that it was given by their
+// number, of those above each kind once, in order. What Go's runtime reads of its own control
+// group is not among them.
+func (p *pair) descriptors(pid, given int) []string {
+	p.t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var all []string
+	for _, fd := range fds {
+		to, err := os.Readlink(filepath.Join(dir, fd.Name()))
+		if err != nil {
+			continue // closed meanwhile
+		}
+		kind := strings.Replace(to, p.dir, "DIR", 1)
+		if before, _, ok := strings.Cut(strings.TrimPrefix(to, "anon_inode:"), ":["); ok {
+			kind = before
+		}
+		kind = strings.Trim(strings.TrimPrefix(kind, "anon_inode:"), "[]")
+		switch number, _ := strconv.Atoi(fd.Name()); {
+		case strings.HasPrefix(to, "/sys/fs/cgroup/") && strings.HasPrefix(filepath.Base(to), "cpu."):
+		case number < given:
+			all = append(all, fd.Name()+" "+kind)
+		default:
+			all = append(all, kind)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 const listening = `
 plugin "http" "web" {
   listen = "tcp://%s"
@@ -161,55 +224,81 @@ route "r" {
 }
 `
 
-// As root: manager and plugins are somebody else, without any right, with a port
-// of root's; and root can still ask.
+// As root: manager and plugins are somebody else, without any right, with what is
+// in these lists and a port of root's; and root can still ask.
 func TestManagerAndPluginsHaveNoRights(t *testing.T) {
 	needRoot(t)
+	t.Run("nobody", func(t *testing.T) { haveNoRights(t, "65534", "", "--user", "nobody") })
+	// The user host is found where there is one, whoever owns the configuration.
+	t.Run("host", func(t *testing.T) {
+		haveNoRights(t, "4321", "root:x:0:0:root:/root:/bin/sh\nhost:x:4321:4321::/nonexistent:/bin/false\n")
+	})
+}
+
+func haveNoRights(t *testing.T, uid, passwd string, flags ...string) {
 	// In a network of its own, where port 80 is free.
-	p := newPair(t, fmt.Sprintf(listening, "0.0.0.0:80"), &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
+	p := newPairAs(t, fmt.Sprintf(listening, "0.0.0.0:80"), &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}, passwd, flags...)
 	if s := p.host(exitOK, "status"); !strings.Contains(s, "tcp://0.0.0.0:80") || !strings.HasPrefix(s, "green") {
 		t.Errorf("status:\n%s", s)
 	}
 	found := p.children()
-	for name, want := range map[string][]string{"manager": {"0", "1", "2"}, "http": {}, "log": {}} {
+	for name, want := range map[string][]string{
+		"manager": {"0 /dev/null", "1 pipe", "2 pipe", "DIR/plugins/file", "DIR/plugins/http", "DIR/plugins/log", "DIR/state/generations/lock",
+			"DIR/state/generations/log.jsonl", "DIR/state/run", "eventfd", "eventpoll", "inotify", "pipe", "socket"},
+		"http": {"0 /dev/null", "1 pipe", "2 pipe", "3 socket", "4 socket", "eventfd", "eventpoll", "pipe", "socket"},
+		"log":  {"0 /dev/null", "1 pipe", "2 pipe", "3 socket", "4 socket", "eventfd", "eventpoll", "pipe", "socket"},
+	} {
 		pid := found[name]
 		if pid == 0 {
 			t.Fatalf("there is no %s among %v", name, found)
 		}
 		status, inherited := facts(t, pid)
-		if status["Uid"] != "65534\t65534\t65534\t65534" || status["CapEff"] != "0000000000000000" || status["CapPrm"] != "0000000000000000" || status["NoNewPrivs"] != "1" {
-			t.Errorf("%s: Uid %s CapEff %s NoNewPrivs %s", name, status["Uid"], status["CapEff"], status["NoNewPrivs"])
+		golden := map[string]string{"Uid": strings.Repeat(uid+"\t", 3) + uid, "NoNewPrivs": "1"}
+		for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
+			golden[set] = "0000000000000000"
 		}
-		if name != "manager" && status["Seccomp"] != "2" {
-			t.Errorf("%s: Seccomp %s", name, status["Seccomp"])
+		if name != "manager" {
+			golden["Seccomp"] = "2"
 		}
-		if len(want) > 0 && !slices.Equal(inherited, want) {
-			t.Errorf("%s would hand down the descriptors %v, want %v", name, inherited, want)
+		for field, want := range golden {
+			if status[field] != want {
+				t.Errorf("%s: %s is %q, want %q", name, field, status[field], want)
+			}
 		}
-		env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		if err != nil {
-			t.Fatal(err)
+		if name == "manager" && !slices.Equal(inherited, []string{"0", "1", "2"}) {
+			t.Errorf("%s would hand down the descriptors %v", name, inherited)
 		}
+		given := wire.DescriptorFD + 1
 		if name == "manager" {
+			given = 3
+		}
+		if got := p.descriptors(pid, given); !slices.Equal(got, want) {
+			t.Errorf("%s has the descriptors\n%q, want\n%q", name, got, want)
+		}
+		env := environ(t, pid)
+		if name == "manager" {
+			// That of host run, and what it is.
+			want := append(environ(t, p.cmd.Process.Pid), "HOST_SPAWNER_FD=3 confined")
+			slices.Sort(want)
+			if !slices.Equal(env, want) {
+				t.Errorf("%s has the environment\n%q, want\n%q", name, env, want)
+			}
 			continue
 		}
-		var names []string
-		for _, e := range strings.Split(strings.Trim(string(env), "\x00"), "\x00") {
-			n, v, _ := strings.Cut(e, "=")
-			names = append(names, n)
-			if n != "PLUGIN_UNIX_SOCKET_DIR" {
-				continue
-			}
-			// Its socket is in a directory that only it and the manager enter.
-			st, err := os.Stat(v)
-			if err != nil || st.Mode().Perm() != 0o710 || st.Sys().(*syscall.Stat_t).Uid != 65534 {
-				t.Errorf("the directory of %s: %v, %v", name, st, err)
+		own := ""
+		for _, e := range env {
+			if dir, ok := strings.CutPrefix(e, "PLUGIN_UNIX_SOCKET_DIR="); ok {
+				own = dir
 			}
 		}
-		slices.Sort(names)
-		golden := []string{"HOME", "HOST_PLUGIN", "LANG", "PATH", "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR", "TMPDIR", "TZ"}
-		if !slices.Equal(names, golden) {
-			t.Errorf("%s has the environment %v, want %v", name, names, golden)
+		if want := []string{"HOME=" + own, "HOST_PLUGIN=6f1c2a94-host-plugin", "LANG=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"PLUGIN_MAX_PORT=25000", "PLUGIN_MIN_PORT=10000", "PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR=" + own, "TMPDIR=" + own, "TZ=UTC"}; !slices.Equal(env, want) {
+			t.Errorf("%s has the environment\n%q, want\n%q", name, env, want)
+		}
+		// Its socket is in a directory that only it and the manager enter.
+		st, err := os.Stat(own)
+		if err != nil || st.Mode().Perm() != 0o710 || fmt.Sprint(st.Sys().(*syscall.Stat_t).Uid) != uid || !strings.HasPrefix(own, "/run/host-") {
+			t.Errorf("the directory of %s: %q, %v, %v", name, own, st, err)
 		}
 	}
 	// What no rule names is refused before anything is changed.
@@ -250,6 +339,27 @@ func TestExitCodesPassThrough(t *testing.T) {
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGHUP)
 	p.until("it says what is wrong with the new configuration", func() bool { return strings.Contains(p.out.String(), "reload ended") })
+}
+
+// The manager changes nothing outside its state directory, although its user may.
+func TestManagerWritesToItsStateOnly(t *testing.T) {
+	p := newPair(t, fmt.Sprintf(listening, freeAddr(t)), nil)
+	state, elsewhere := filepath.Join(p.dir, "other"), filepath.Join(p.dir, "elsewhere")
+	generations := filepath.Join(state, "generations")
+	err := errors.Join(os.Mkdir(state, 0o711), os.Mkdir(elsewhere, 0o777), os.Chmod(elsewhere, 0o777), os.Symlink(elsewhere, generations)) //nolint:gosec // another user works in it
+	if err == nil && os.Geteuid() == 0 {
+		err = errors.Join(os.Chown(state, 65534, 65534), os.Lchown(generations, 65534, 65534))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, filepath.Join(bin(t), "host"), append(slices.Clone(p.run), "--state-dir", state)...).CombinedOutput()
+	made, err := os.ReadDir(elsewhere)
+	if want := "generations/lock: permission denied"; !strings.Contains(string(out), want) || err != nil || len(made) > 0 {
+		t.Errorf("a link out of the state directory was followed: %v, %v\n%s", made, err, out)
+	}
 }
 
 // When the spawner is killed nothing is left.

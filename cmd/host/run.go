@@ -51,12 +51,19 @@ the system allows. host doctor shows the policy in force.`,
 			if level != "" && hclog.LevelFromString(level) == hclog.NoLevel {
 				return usage.Wrong(cmd, "--log-level %s: trace, debug, info, warn or error", level)
 			}
-			conn, err := client.Inherited()
+			conn, confined, err := client.Inherited()
 			if err != nil {
 				return err
 			}
 			if conn == nil {
 				return a.supervise(user, policyFile, allow)
+			}
+			if !confined {
+				if dir, ok := host.StateDir(s); ok || which != "" { // else it ends at once
+					if err := client.Confine(conn, dir); err != nil {
+						return &exit{exitFailed, err.Error()}
+					}
+				}
 			}
 			if level == "" {
 				level = "info"

@@ -238,7 +238,7 @@ func TestSweep(t *testing.T) {
 	if err := s.Sockets([]string{path("live"), path("dead"), path("gram"), path("file"), path("none")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Sweep(); err != nil {
+	if err := s.Sweep(func(_, path string) error { return os.Remove(path) }); err != nil {
 		t.Fatal(err)
 	}
 	for name, stays := range map[string]bool{"dead": false, "gram": false, "live": true, "file": true} {

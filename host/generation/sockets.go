@@ -41,8 +41,9 @@ func (s *Store) Sockets(paths []string) error {
 	return nil
 }
 
-// Sweep removes the sockets that an earlier daemon was killed with.
-func (s *Store) Sweep() error {
+// Sweep removes the sockets that an earlier daemon was killed with: remove does
+// that for one that nobody answers on, of the network unix or unixgram.
+func (s *Store) Sweep(remove func(network, path string) error) error {
 	b, err := os.ReadFile(s.socketsPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -55,13 +56,13 @@ func (s *Store) Sweep() error {
 		return fmt.Errorf("paths of sockets: %w", err)
 	}
 	for _, p := range paths {
-		err = errors.Join(err, removeDead(p))
+		err = errors.Join(err, removeDead(p, remove))
 	}
 	return errors.Join(err, os.Remove(s.socketsPath()))
 }
 
 // removeDead removes a socket that refuses connections: nobody has it any more.
-func removeDead(path string) error {
+func removeDead(path string, remove func(network, path string) error) error {
 	if st, err := os.Lstat(path); err != nil || st.Mode().Type() != fs.ModeSocket {
 		return nil //nolint:nilerr // it is gone, or somebody else's by now
 	}
@@ -74,7 +75,7 @@ func removeDead(path string) error {
 			continue
 		}
 		if errors.Is(err, unix.ECONNREFUSED) {
-			return os.Remove(path)
+			return remove(network, path)
 		}
 	}
 	return nil

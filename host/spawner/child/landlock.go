@@ -50,16 +50,43 @@ var (
 // the Setup does not name. Signals to and abstract sockets of others, and
 // looking into them with ptrace, go with it.
 func (s *Setup) landlock() error {
+	var run []string
+	for _, pattern := range loaders {
+		found, _ := filepath.Glob(pattern) // the pattern is right
+		run = append(run, found...)
+	}
+	const devices = unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK
+	if s.Manager {
+		// It reads what its user may, but executes nothing and makes no device;
+		// where it writes it says itself, with Write, when it has read that.
+		return restrict(unix.LANDLOCK_ACCESS_FS_EXECUTE|devices, unix.LANDLOCK_SCOPE_SIGNAL, ExeFD, []grant{{runRights, run}})
+	}
+	return restrict(writeRights|runRights|devices|unix.LANDLOCK_ACCESS_FS_IOCTL_DEV,
+		unix.LANDLOCK_SCOPE_SIGNAL|unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET, ExeFD, []grant{
+			{runRights, run}, {runRights, systemRun}, {runRights, s.Run},
+			{readRights, systemRead}, {readRights, s.Read},
+			{writeRights, systemWrite}, {writeRights, s.Write},
+		})
+}
+
+// Write takes from this thread, and from the program that it executes next, the
+// right to change anything but the directories and files of paths.
+func Write(paths []string) error {
+	return restrict(writeRights&^readRights, 0, -1, []grant{{writeRights, systemWrite}, {writeRights, paths}})
+}
+
+// grant gives rights to paths and all below them.
+type grant struct {
+	rights uint64
+	paths  []string
+}
+
+// restrict takes the handled rights from this thread but for what is granted,
+// and for executing exe, unless that is -1.
+func restrict(handled, scoped uint64, exe int, grants []grant) error {
 	abi := LandlockABI()
 	if abi == 0 {
 		return errors.New("the kernel has none")
-	}
-	handled := uint64(writeRights | runRights | unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV)
-	scoped := uint64(unix.LANDLOCK_SCOPE_SIGNAL | unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET)
-	if s.Manager {
-		// It opens what its user may, but executes nothing and makes no device.
-		handled = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK
-		scoped = unix.LANDLOCK_SCOPE_SIGNAL
 	}
 	if abi < 5 {
 		handled &^= unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
@@ -81,32 +108,18 @@ func (s *Setup) landlock() error {
 	}
 	rules := int(fd)
 	defer func() { _ = unix.Close(rules) }()
-	if err := allow(rules, ExeFD, handled&runRights); err != nil {
-		return err
+	if exe >= 0 {
+		if err := allow(rules, exe, handled&runRights); err != nil {
+			return err
+		}
 	}
-	var run, read, write []string
-	for _, pattern := range loaders {
-		found, _ := filepath.Glob(pattern) // the pattern is right
-		run = append(run, found...)
-	}
-	if !s.Manager {
-		run = append(append(run, systemRun...), s.Run...)
-		read = append(append(read, systemRead...), s.Read...)
-		write = append(append(write, systemWrite...), s.Write...)
-	}
-	for _, group := range []struct {
-		paths  []string
-		rights uint64
-	}{{run, runRights}, {read, readRights}, {write, writeRights}} {
-		for _, path := range group.paths {
-			if path == "" {
-				continue
-			}
+	for _, g := range grants {
+		for _, path := range g.paths {
 			at, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 			if err != nil {
 				continue // what this user cannot reach needs no rule
 			}
-			err = allow(rules, at, handled&group.rights)
+			err = allow(rules, at, handled&g.rights)
 			_ = unix.Close(at)
 			if err != nil {
 				return &os.PathError{Op: "landlock_add_rule", Path: path, Err: err}

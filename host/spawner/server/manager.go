@@ -33,7 +33,8 @@ func (s *Spawner) Manager(argv []string) (pid int, conn *net.UnixConn, err error
 	// passes them on once.
 	env := []string{fmt.Sprintf("%s=%d", spawner.ManagerMark, spawner.ManagerFD)}
 	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "WATCHDOG_PID=") { // the manager is who systemd hears from
+		// The manager is who systemd hears from, and what it is we say.
+		if !strings.HasPrefix(e, "WATCHDOG_PID=") && !strings.HasPrefix(e, spawner.ManagerMark+"=") {
 			env = append(env, e)
 		}
 	}
