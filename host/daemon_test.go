@@ -27,6 +27,7 @@ import (
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/internal/port"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -324,15 +325,10 @@ func alive(pid int) bool {
 	return err == nil && !bytes.Contains(b, []byte(") Z "))
 }
 
-// freePort returns a TCP port of 127.0.0.1 that nobody listened on just now.
+// freePort returns a port that is this test's alone.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port.Free(t)
 }
 
 // inode returns the inode of the socket that listens on a port of 127.0.0.1.

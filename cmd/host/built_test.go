@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pluginhost/host/internal/port"
 )
 
 // built is what make build makes.
@@ -124,14 +125,10 @@ func copyFile(t *testing.T, from, to string, change func([]byte) []byte) {
 	}
 }
 
+// freeAddr returns an address that is this test's alone.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", port.Free(t))
 }
 
 // start runs the daemon until the end of the test.

@@ -3,7 +3,6 @@ package resource_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/pluginhost/host/host/spawner/embedded"
 	"github.com/pluginhost/host/host/spawner/policy"
 	"github.com/pluginhost/host/host/spawner/server"
+	"github.com/pluginhost/host/internal/port"
 	"github.com/pluginhost/host/sdk/schema"
 )
 
@@ -70,15 +70,10 @@ func acquire(t *testing.T, table *resource.Table, owner, url string) resource.Le
 	return l
 }
 
-// free returns a port that nobody has.
+// free returns a port that is this test's alone.
 func free(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return port.Free(t)
 }
 
 // again runs the test once more in a process of its own, and reports whether

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pluginhost/host/internal/port"
 	"github.com/pluginhost/host/sdk"
 	"github.com/pluginhost/host/sdk/sdktest"
 )
@@ -133,13 +133,8 @@ func TestSendFails(t *testing.T) {
 	if _, err := send(Call{URL: "echo", Method: "NO WAY"}); err == nil || err.Code != sdk.InvalidArgument {
 		t.Errorf("a bad method: %v", err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
 	gone := sending(t, sdktest.Config{})
-	if _, err := gone(Call{URL: "http://" + l.Addr().String()}); err == nil || err.Code != sdk.Unavailable || !err.Retryable {
+	if _, err := gone(Call{URL: fmt.Sprintf("http://127.0.0.1:%d", port.Free(t))}); err == nil || err.Code != sdk.Unavailable || !err.Retryable {
 		t.Errorf("nobody listens: %v", err)
 	}
 	for _, bad := range []string{"", "/echo", "ftp://x/", "http://", "::"} {

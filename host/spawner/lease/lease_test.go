@@ -15,17 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pluginhost/host/host/spawner"
+	ports "github.com/pluginhost/host/internal/port"
 )
 
-// port returns one that nobody has on any address.
+// port returns one that is this test's alone, on any address.
 func port(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	return ports.Free(t)
 }
 
 // open returns a duplicate of the descriptor, as a plugin has it.
