@@ -56,10 +56,20 @@ func (l *Lease) unlink() {
 	if l.path == "" || l.file == nil {
 		return
 	}
-	if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {
+	if !l.Lost() {
 		_ = os.Remove(l.path)
 	}
 	l.path = ""
+}
+
+// Lost reports whether the path of a unix socket is gone or somebody else's by
+// now: nobody can connect to it any more.
+func (l *Lease) Lost() bool {
+	if l.path == "" || l.file == nil {
+		return false
+	}
+	now, err := os.Lstat(l.path)
+	return err != nil || !os.SameFile(now, l.file)
 }
 
 // alone takes SO_REUSEPORT back where it was for the change only.

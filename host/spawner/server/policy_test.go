@@ -152,3 +152,37 @@ func TestNextManager(t *testing.T) {
 		_ = c.Close()
 	}
 }
+
+// A unix socket whose path was removed between two managers is bound anew: to
+// the one that is left nobody could connect.
+func TestNextManagerFindsNoPath(t *testing.T) {
+	b := newBench(t)
+	dir := filepath.Join(b.dir, "sockets")
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, int(b.user.UID), int(b.user.GID))); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "s.sock")
+	bind := spawner.Bind{Network: "unix", Address: path, Key: "one", Settings: spawner.Settings{Mode: 0o666, UID: -1, GID: -1}}
+	lease, _, err := b.Bind(b.ctx(), bind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.end()
+	// It did not listen yet, so that whoever tidies up takes it for a dead one.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	b.connect()
+	again, _, err := b.Bind(b.ctx(), bind)
+	if err == nil {
+		err = b.Set(b.ctx(), again, bind.Settings)
+	}
+	if err != nil || again == lease {
+		t.Fatalf("the next manager has %s, the first %s: %v", again, lease, err)
+	}
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+}

@@ -224,6 +224,11 @@ func (s *session) bind(b *spawner.Bind, a *spawner.Reply) error {
 	s.mu.Lock()
 	for name, l := range s.leases {
 		if l.left && l.asked.Same(b) {
+			if l.Lost() {
+				s.end(l)
+				delete(s.leases, name)
+				break
+			}
 			l.left = false
 			a.Lease, a.Address = name, l.address
 			s.mu.Unlock()
