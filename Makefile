@@ -53,8 +53,9 @@ run: build
 test: node
 	$(GO) test -timeout 15m ./...
 
-# The daemon ended with SIGKILL at every arrow of a transaction, then plugin
-# processes killed and stopped under load. FAULT_SEED=N and KILL_SEED=N repeat a
+# The daemon ended with SIGKILL at every arrow of a transaction (half of the runs
+# as two processes: the manager, the spawner, or both), then plugin processes
+# killed and stopped under load. FAULT_SEED=N and KILL_SEED=N repeat a
 # run.
 fault:
 	FAULT_RUNS=$(FAULT_RUNS) $(GO) test -timeout 60m -count 1 -v -run TestKilledAtEveryArrow ./host

@@ -1,139 +1,26 @@
 package host_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
-	"github.com/pluginhost/host/host"
 	"github.com/pluginhost/host/host/apply"
-	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
+	"github.com/pluginhost/host/host/spawner/server"
 )
-
-// serveDaemon is the test binary as a daemon of its own, on the directory that
-// HOST_TEST_DAEMON names. It kills itself at the n-th time of an arrow that
-// HOST_TEST_ARROW names as arrow@n.
-func serveDaemon() int {
-	arrow, times, _ := strings.Cut(os.Getenv("HOST_TEST_ARROW"), "@")
-	n, _ := strconv.Atoi(times)
-	var mu sync.Mutex
-	o := host.Options{
-		Source: config.Source{Dir: os.Getenv("HOST_TEST_DAEMON"), Env: os.Environ()}, Version: "test", Self: "/proc/self/exe", Stdout: os.Stderr,
-		Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: os.Stderr}),
-		Arrow: func(name string) {
-			mu.Lock()
-			defer mu.Unlock()
-			if name != arrow {
-				return
-			}
-			if n--; n == 0 {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
-		},
-		Ready: func(socket string) { fmt.Println(socket) }, Notify: true,
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	go func() { // the end of the input asks it to stop
-		_, _ = bufio.NewReader(os.Stdin).ReadByte()
-		stop()
-	}()
-	if err := host.Run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, describe(err))
-		return 1
-	}
-	return 0
-}
-
-// process is a daemon in a process of its own.
-type process struct {
-	*control.Client
-	cmd    *exec.Cmd
-	stdin  *os.File
-	log    *buffer
-	socket string        // empty when it ended before it was ready
-	ended  chan struct{} // closed when it has been reaped
-}
-
-// spawn starts one and waits until it is ready or has ended.
-func spawn(t *testing.T, dir, arrow string, env ...string) *process {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: exec.Command(exe), log: &buffer{}, ended: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), "HOST_TEST_DAEMON="+dir, "HOST_TEST_ARROW="+arrow)
-	p.cmd.Env = append(p.cmd.Env, env...)
-	p.cmd.Stderr = p.log
-	in, stdin, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Stdin, p.stdin = in, stdin
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_ = in.Close()
-	line := make(chan string, 1)
-	go func() {
-		r := bufio.NewReader(out)
-		s, _ := r.ReadString('\n')
-		line <- strings.TrimSpace(s)
-		_, _ = r.WriteTo(p.log)
-		_ = p.cmd.Wait()
-		close(p.ended)
-	}()
-	select {
-	case p.socket = <-line:
-	case <-time.After(time.Minute):
-		_ = p.cmd.Process.Kill()
-		t.Fatalf("the daemon is neither ready nor does it end:\n%s", p.log)
-	}
-	if p.socket != "" {
-		if p.Client, err = control.Dial("unix://" + p.socket); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return p
-}
-
-// wait waits for the end.
-func (p *process) wait(t *testing.T) {
-	t.Helper()
-	select {
-	case <-p.ended:
-	case <-time.After(time.Minute):
-		_ = p.cmd.Process.Kill()
-		t.Fatalf("the daemon does not end:\n%s", p.log)
-	}
-	_ = p.stdin.Close()
-	if p.Client != nil {
-		p.Close()
-	}
-}
 
 // faults says how many runs, and from which seed.
 func faults(t *testing.T) (count int, seed uint64) {
@@ -161,7 +48,8 @@ var arrows = []string{"load", "plan", "reserve", "verify", "prepare", "commit", 
 // Ended with SIGKILL at any arrow of a reload or a return, and again at any
 // arrow of the start after it, the daemon comes up with the old or the new
 // generation, as its record says, never with a mixture. Nothing is left behind.
-// FAULT_RUNS and FAULT_SEED choose how many and which.
+// Half of the runs are of a daemon of two processes, whose manager, spawner, or
+// both are killed. FAULT_RUNS and FAULT_SEED choose how many and which.
 func TestKilledAtEveryArrow(t *testing.T) {
 	count, seed := faults(t)
 	t.Logf("%d runs, FAULT_SEED=%d", count, seed)
@@ -169,11 +57,13 @@ func TestKilledAtEveryArrow(t *testing.T) {
 	copyProbe(t, plugin)
 	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
 	for n := range count {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
+		// Every arrow has its turn with every form, for 6 and 11 have no divisor in common.
+		form := []string{theManager, alone, theSpawner, alone, both, alone}[n%6]
+		t.Run(fmt.Sprint(n, form), func(t *testing.T) {
 			t.Parallel()
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			killedOnce(t, rand.New(rand.NewPCG(seed, uint64(n))), n, plugin)
+			killedOnce(t, rand.New(rand.NewPCG(seed, uint64(n))), form, arrows[n%len(arrows)], plugin)
 		})
 	}
 }
@@ -198,57 +88,77 @@ type world struct {
 	hcl       string
 	addresses []string
 	answers   map[string]string // listener → what it says
+	silent    []string          // listeners of the other
 	emit      string            // what probe.a.said is answered with
 }
 
-func killedOnce(t *testing.T, r *rand.Rand, n int, plugin string) {
-	dir := setup(t, "")
-	if err := os.Link(plugin, filepath.Join(dir, "plugins", "probe-1.0.0")); err != nil {
-		copyProbe(t, filepath.Join(dir, "plugins", "probe-1.0.0"))
-	}
-	kept, old, fresh := freePort(t), freePort(t), filepath.Join(dir, "new.sock")
-	conf := func(prefix, extra, route string) string {
+// worlds are two configurations with a listener in common, and one that the
+// other has not.
+func worlds(t *testing.T, dir string) (one, two world, kept int) {
+	t.Helper()
+	kept = freePort(t)
+	at, old, fresh := fmt.Sprint("tcp ", kept), fmt.Sprint("tcp ", freePort(t)), "unix "+filepath.Join(dir, "new.sock")
+	conf := func(prefix, name, listen string) string {
 		return fmt.Sprintf(`
 plugin "probe" "a" { process = { isolation = "instance" } }
 plugin "probe" "kept" {
   prefix = %q
   listen = "tcp://127.0.0.1:%d"
 }
-%s
+plugin "probe" %q {
+  prefix = %[3]q
+  listen = %q
+  process { isolation = "instance" }
+}
 route "r" {
   from = probe.a.said
-  to   = probe.%s.echo
+  to   = probe.%[3]s.echo
 }
-`, prefix, kept, extra, route)
+`, prefix, kept, name, listen)
 	}
-	one := world{
-		hcl: conf("one", fmt.Sprintf(`
-plugin "probe" "leaves" {
-  prefix = "leaves"
-  listen = "tcp://127.0.0.1:%d"
-}`, old), "leaves"),
+	_, port, _ := strings.Cut(old, " ")
+	one = world{
+		hcl:       conf("one", "leaves", "tcp://127.0.0.1:"+port),
 		addresses: []string{"probe.a", "probe.kept", "probe.leaves"},
-		answers:   map[string]string{fmt.Sprint("tcp ", kept): "one", fmt.Sprint("tcp ", old): "leaves"},
+		answers:   map[string]string{at: "one", old: "leaves"},
+		silent:    []string{fresh},
 		emit:      "leaves",
 	}
-	two := world{
-		hcl: conf("two", fmt.Sprintf(`
-plugin "probe" "comes" {
-  prefix = "comes"
-  listen = "unix://%s"
-  process { isolation = "instance" }
-}`, fresh), "comes"),
+	two = world{
+		hcl:       conf("two", "comes", "unix://"+strings.TrimPrefix(fresh, "unix ")),
 		addresses: []string{"probe.a", "probe.comes", "probe.kept"},
-		answers:   map[string]string{fmt.Sprint("tcp ", kept): "two", "unix " + fresh: "comes"},
+		answers:   map[string]string{at: "two", fresh: "comes"},
+		silent:    []string{old},
 		emit:      "comes",
 	}
+	return one, two, kept
+}
 
-	// Every arrow has its turn; the rest is by chance.
-	arrow := arrows[n%len(arrows)]
+func killedOnce(t *testing.T, r *rand.Rand, form, arrow, plugin string) {
+	dir := setup(t, "")
+	if form != alone { // as root another user runs in it, and makes sockets
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if os.Geteuid() == 0 {
+			u, err := server.Lookup("nobody")
+			if err == nil {
+				err = os.Chown(dir, int(u.UID), int(u.GID))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Link(plugin, filepath.Join(dir, "plugins", "probe-1.0.0")); err != nil {
+		copyProbe(t, filepath.Join(dir, "plugins", "probe-1.0.0"))
+	}
+	one, two, kept := worlds(t, dir)
+
 	back := r.IntN(2) == 0 // a return instead of a reload
 	outside := r.IntN(4) == 0
 	again := arrows[r.IntN(slices.Index(arrows, "drain"))]
-	what := fmt.Sprintf("killed at %s of a %s, then at %s of the start", arrow, map[bool]string{false: "reload", true: "return"}[back], again)
+	what := fmt.Sprintf("%s killed at %s of a %s, then at %s of the start", form, arrow, map[bool]string{false: "reload", true: "return"}[back], again)
 	times := 2 // the boot was the first
 	if arrow == "drain" || arrow == "drained" {
 		times = 1
@@ -261,14 +171,23 @@ plugin "probe" "comes" {
 		spec = ""
 		what = strings.Replace(what, "at "+arrow, "from outside", 1)
 	}
+	if form == theManager { // its spawner starts the second one
+		spec += "," + again + "@1"
+	}
 
 	write(t, filepath.Join(dir, "host.hcl"), one.hcl)
-	p := spawn(t, dir, spec)
+	p := spawnAs(t, form, dir, spec)
 	if p.Client == nil {
 		t.Fatalf("%s: it did not start\n%s", what, p.log)
 	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the last log:\n%s", p.log)
+		}
+	}()
+	manager, socket := p.manager(t), inode(t, kept)
 	write(t, filepath.Join(dir, "host.hcl"), two.hcl)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if back {
 		if res, err := p.Reload(ctx, apply.Request{Wait: true}, nil); err != nil || res.Outcome != apply.Committed {
@@ -276,55 +195,81 @@ plugin "probe" "comes" {
 		}
 	}
 	if outside {
-		time.AfterFunc(time.Duration(r.IntN(80))*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
+		time.AfterFunc(time.Duration(r.IntN(80))*time.Millisecond, func() {
+			if form != theManager {
+				_ = p.cmd.Process.Kill()
+			}
+			if form == theManager || form == both {
+				_ = syscall.Kill(manager, syscall.SIGKILL)
+			}
+		})
 	}
 	_, _ = p.Reload(ctx, apply.Request{Return: back}, nil) // it dies meanwhile
-	p.wait(t)
-	nothingRuns(t, what, dir)
-	wants := two
-	if back && last(t, dir).From == 1 {
-		wants = one
-	}
-	if !back && !outside {
-		// What the record says is what the arrow says.
-		committed := slices.Index(arrows, arrow) >= slices.Index(arrows, "recorded")
-		if g := last(t, dir).Generation; (g == 2) != committed {
-			t.Fatalf("%s: generation %d is recorded", what, g)
+	committed := slices.Index(arrows, arrow) >= slices.Index(arrows, "recorded")
+	if form == theManager {
+		p.ready(t)
+		if p.Client == nil {
+			t.Fatalf("%s: no manager comes up again\n%s", what, p.log)
+		}
+		if n := strings.Count(p.log.String(), "the manager crashed (signal SIGKILL)"); n != 2 {
+			t.Errorf("%s: the manager crashed %d times", what, n)
+		}
+		if now := inode(t, kept); now != socket {
+			t.Errorf("%s: the socket that both have changed from %s to %s", what, socket, now)
+		}
+	} else {
+		p.wait(t)
+		nothingRuns(t, what, dir)
+		if g := last(t, dir).Generation; !back && !outside && form != theSpawner && (g == 2) != committed {
+			t.Fatalf("%s: generation %d is recorded", what, g) // and not what the arrow says
+		}
+		p = spawnAs(t, form, dir, again+"@1")
+		p.wait(t)
+		nothingRuns(t, what, dir)
+		p = spawnAs(t, form, dir, "")
+		if p.Client == nil {
+			t.Fatalf("%s: it does not come up again\n%s", what, p.log)
 		}
 	}
 
-	p = spawn(t, dir, again+"@1")
-	p.wait(t)
-	nothingRuns(t, what, dir)
-
-	p = spawn(t, dir, "")
-	if p.Client == nil {
-		t.Fatalf("%s: it does not come up again\n%s", what, p.log)
-	}
-	serves(t, what, p, wants)
 	g, err := p.Generations(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := 0
+	wants := two // which is on disk
+	if back && slices.ContainsFunc(g.Kept, func(k control.Kept) bool { return k.From == 1 }) {
+		wants = one
+	}
+	serves(t, what, p, wants)
+	var asked []generation.Attempt
 	for _, a := range g.Attempts {
 		if a.Outcome == "" {
-			open++
+			t.Errorf("%s: an attempt has no end: %+v", what, a)
+		}
+		if a.Who.Command == "host reload" || a.Who.Command == "host rollback" {
+			asked = append(asked, a)
 		}
 	}
-	if open > 0 {
-		t.Errorf("%s: attempts without an end: %+v", what, g.Attempts)
+	if !outside && form != theSpawner && slices.Index(arrows, arrow) >= slices.Index(arrows, "reserve") { // there is a trail, and it was cut there
+		count, outcome := 1, generation.Killed
+		if back {
+			count = 2
+		}
+		if committed {
+			outcome = string(apply.Committed)
+		}
+		if len(asked) != count || asked[count-1].Outcome != outcome {
+			t.Errorf("%s: the trail has %+v, want %d, the last %s", what, asked, count, outcome)
+		}
 	}
+	p.onlyRuns(t, what)
 	_ = p.stdin.Close()
 	p.wait(t)
 	if !p.cmd.ProcessState.Success() {
-		t.Errorf("%s: it ended with %s\n%s", what, p.cmd.ProcessState, p.log)
+		t.Errorf("%s: it ended with %s", what, p.cmd.ProcessState)
 	}
 	nothingRuns(t, what, dir)
-	nothingStays(t, what, dir, kept, old)
-	if t.Failed() {
-		t.Logf("the last log:\n%s", p.log)
-	}
+	nothingStays(t, what, dir, one, two)
 }
 
 // Killed while a generation waits for its confirmation, the daemon comes up
@@ -404,14 +349,16 @@ func serves(t *testing.T, what string, p *process, w world) {
 		t.Errorf("%s: %v are there, want %v", what, addresses, w.addresses)
 	}
 	for at, want := range w.answers {
-		network, address, _ := strings.Cut(at, " ")
-		if network == "tcp" {
-			address = "127.0.0.1:" + address
-		}
-		got, err := askAt(network, address)
+		got, err := answerAt(at)
 		if err != nil || got != want {
 			t.Errorf("%s: %s says %q, %v; want %q", what, at, got, err, want)
 		}
+	}
+	for _, at := range w.silent {
+		until(t, what+": nobody listens on "+at, func() bool {
+			_, err := answerAt(at)
+			return err != nil
+		})
 	}
 	r, err := p.Emit(t.Context(), control.EmitRequest{Type: "probe.a.said", Data: []byte(`{"text":""}`), Timeout: 20 * time.Second})
 	if err != nil || r.Err != nil || !bytes.Contains(r.Value, []byte(`"`+w.emit+`"`)) {
@@ -419,7 +366,12 @@ func serves(t *testing.T, what string, p *process, w world) {
 	}
 }
 
-func askAt(network, address string) (string, error) {
+// answerAt connects to a listener of a world.
+func answerAt(at string) (string, error) {
+	network, address, _ := strings.Cut(at, " ")
+	if network == "tcp" {
+		address = "127.0.0.1:" + address
+	}
 	c, err := net.DialTimeout(network, address, 10*time.Second)
 	if err != nil {
 		return "", err
@@ -431,35 +383,14 @@ func askAt(network, address string) (string, error) {
 	return b.String(), err
 }
 
-// nothingRuns waits until no process of a directory is left.
-func nothingRuns(t *testing.T, what, dir string) {
-	t.Helper()
-	var left []string
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		left = left[:0]
-		procs, _ := filepath.Glob("/proc/[0-9]*")
-		for _, proc := range procs {
-			env, _ := os.ReadFile(filepath.Join(proc, "environ"))
-			cmd, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
-			if bytes.Contains(env, []byte(dir)) || bytes.Contains(cmd, []byte(dir)) {
-				left = append(left, proc+" "+string(cmd))
-			}
-		}
-		if len(left) == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: still run: %q", what, left)
-		}
-	}
-}
-
 // nothingStays looks for sockets and files that a daemon has left behind.
-func nothingStays(t *testing.T, what, dir string, ports ...int) {
+func nothingStays(t *testing.T, what, dir string, of ...world) {
 	t.Helper()
-	for _, port := range ports {
-		if got, err := askAt("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
-			t.Errorf("%s: port %d is still listened on, and says %q", what, port, got)
+	for _, w := range of {
+		for at := range w.answers {
+			if got, err := answerAt(at); err == nil {
+				t.Errorf("%s: %s is still listened on, and says %q", what, at, got)
+			}
 		}
 	}
 	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
