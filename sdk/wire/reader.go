@@ -12,7 +12,7 @@ import (
 
 // read hands what the peer sends to h until the stream ends.
 func (l *Lane) read(h *Handler) error {
-	r := frame.NewReader(l.conn, MaxFrame)
+	r := frame.NewReader(frame.Source(l.conn), MaxFrame)
 	d := decoder{handler: h}
 	for {
 		body, err := r.Next()

@@ -1,12 +1,84 @@
 package frame
 
 import (
-	"errors"
+	"io"
 	"net"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// A descriptor that is not blocking needs no help of the runtime for a call
+// that might block. With it, the first call after all was idle wakes the
+// runtime's monitor thread, and a call that lets the peer run may cost the
+// processor: for one event at a time that is more than the call.
+
+func read(fd uintptr, b []byte) (int, syscall.Errno) {
+	n, _, err := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	return int(n), err
+}
+
+func write(fd uintptr, b []byte) (int, syscall.Errno) {
+	n, _, err := unix.RawSyscall(unix.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	return int(n), err
+}
+
+// raw returns nil for a connection without a descriptor.
+func raw(conn net.Conn) syscall.RawConn {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	c, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
+// Source is what a connection gives. One goroutine uses it at a time.
+func Source(conn net.Conn) io.Reader {
+	s := &source{raw: raw(conn)}
+	if s.raw == nil {
+		return conn
+	}
+	s.call = func(fd uintptr) bool {
+		for {
+			switch s.n, s.err = read(fd, s.into); s.err {
+			case unix.EAGAIN:
+				return false
+			case unix.EINTR:
+				continue
+			}
+			return true
+		}
+	}
+	return s
+}
+
+type source struct {
+	raw  syscall.RawConn
+	into []byte
+	n    int
+	err  syscall.Errno
+	call func(fd uintptr) bool
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	s.into = b
+	err := s.raw.Read(s.call)
+	s.into = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case s.err != 0:
+		return 0, s.err
+	case s.n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return s.n, nil
+}
 
 // Direct writes to a connection's descriptor without waiting. One goroutine
 // uses it at a time.
@@ -18,22 +90,17 @@ type Direct struct {
 
 // NewDirect returns nil for a connection without a descriptor.
 func NewDirect(conn net.Conn) *Direct {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
+	d := &Direct{raw: raw(conn)}
+	if d.raw == nil {
 		return nil
 	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	d := &Direct{raw: raw}
 	d.call = func(fd uintptr) bool {
 		for len(d.rest) > 0 {
-			n, err := unix.Write(int(fd), d.rest)
-			if errors.Is(err, unix.EINTR) {
+			n, err := write(fd, d.rest)
+			if err == unix.EINTR {
 				continue
 			}
-			if err != nil || n <= 0 {
+			if err != 0 || n <= 0 {
 				break // full, or broken: the writer will see which
 			}
 			d.rest = d.rest[n:]
