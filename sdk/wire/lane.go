@@ -71,7 +71,12 @@ type Handler struct {
 	Detach  func(promise, delivery uint64, attempt uint32) error
 	// Withdraw says that nobody waits for a promise of an instance any more.
 	Withdraw func(promise uint64, instance uint32) error
-	Batch    func() error // after each frame; may be nil
+	Batch    func() error // after each frame that none follows at once; may be nil
+	// Loop, where it is set, does the reading: each call of next reads until
+	// after a Batch. It ends with the first error of next, which it returns. Any
+	// goroutine may call next, one at a time, and only what is called in it may
+	// not block.
+	Loop func(next func() error) error
 }
 
 // Lane is one end of the stream that carries events between host and a plugin

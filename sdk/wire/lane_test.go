@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -472,5 +473,38 @@ func TestCloseOfAHeldLane(t *testing.T) {
 	}
 	if err := end(t, ended); err != nil {
 		t.Error(err)
+	}
+}
+
+// Frames that arrive together are one batch, and each is a batch where none
+// follows.
+func TestLaneBatches(t *testing.T) {
+	ours, theirs := net.Pipe()
+	batches := make(chan int, 10)
+	settles := 0
+	ended := make(chan error, 1)
+	go func() {
+		ended <- NewLane(ours).Run(t.Context(), Handler{
+			Settle: func(*Settle) error { settles++; return nil },
+			Batch:  func() error { batches <- settles; return nil },
+		})
+	}()
+	f := []byte{4, 4<<3 | 2, 2, 1 << 3, 7} // a frame with one settle
+	for i, n := range []int{1, 3, 2} {
+		if _, err := theirs.Write(bytes.Repeat(f, n)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := <-batches, []int{1, 4, 6}[i]; got != want {
+			t.Errorf("after %d frames at once: %d settles in the batch's end, not %d", n, got, want)
+		}
+	}
+	if err := theirs.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if len(batches) > 0 {
+		t.Error("a batch of nothing")
 	}
 }

@@ -10,11 +10,36 @@ import (
 	"github.com/pluginhost/host/sdk/wire/internal/frame"
 )
 
+// batchBytes is what is read of frames that came together before Batch.
+const batchBytes = 64 << 10
+
+// errEnd is the end of a stream that ended well.
+var errEnd = errors.New("the stream has ended")
+
 // read hands what the peer sends to h until the stream ends.
 func (l *Lane) read(h *Handler) error {
 	r := frame.NewReader(frame.Source(l.conn), MaxFrame)
 	d := decoder{handler: h}
-	for {
+	next := func() error { return batch(r, &d) }
+	loop := h.Loop
+	if loop == nil {
+		loop = func(next func() error) error {
+			for {
+				if err := next(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := loop(next); !errors.Is(err, errEnd) {
+		return err
+	}
+	return nil
+}
+
+// batch hands on what has come, which may be several frames.
+func batch(r *frame.Reader, d *decoder) error {
+	for size := 0; ; {
 		body, err := r.Next()
 		if err != nil {
 			var m *frame.Malformed
@@ -22,18 +47,20 @@ func (l *Lane) read(h *Handler) error {
 			case errors.As(err, &m):
 				return &ProtocolError{What: m.What}
 			case closed(err):
-				return nil
+				return errEnd
 			}
 			return err
 		}
 		if err := d.frame(body); err != nil {
 			return err
 		}
-		if h.Batch != nil {
-			if err := h.Batch(); err != nil {
-				return err
-			}
+		if size += len(body); size < batchBytes && r.More() {
+			continue // what is there already goes along
 		}
+		if d.handler.Batch == nil {
+			return nil
+		}
+		return d.handler.Batch()
 	}
 }
 

@@ -44,6 +44,12 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
+// More reports whether another frame is there completely.
+func (r *Reader) More() bool {
+	length, n := protowire.ConsumeVarint(r.buf[r.start:r.end])
+	return n > 0 && length <= uint64(r.end-r.start-n)
+}
+
 // cut returns a frame that is there completely, or else how many bytes of the
 // stream it takes, 0 when that is not known yet.
 func (r *Reader) cut() ([]byte, int, error) {
