@@ -95,12 +95,14 @@ func (o *Outcome) Wait(ctx context.Context) ([]byte, error) {
 		return value, err
 	}
 	settled, wake := o.settling()
+	took := false
 	select {
 	case <-settled:
+		took = true
 	case <-ctx.Done():
 	}
 	if wake {
-		o.awake(settled)
+		o.awake(settled, took)
 	}
 	if value, err, ok := o.get(); ok {
 		return value, err
@@ -121,13 +123,13 @@ func (o *Outcome) settling() (c chan struct{}, wake bool) {
 	return o.wake, true
 }
 
-func (o *Outcome) awake(c chan struct{}) {
+func (o *Outcome) awake(c chan struct{}, took bool) {
 	o.mu.Lock()
 	o.wake = nil
+	settled := o.settled
 	o.mu.Unlock()
-	select { // where ctx ended in the same moment
-	case <-c:
-	default:
+	if settled && !took { // ctx ended in the same moment
+		<-c
 	}
 	wakers.Put(c)
 }
@@ -155,15 +157,20 @@ func (o *Outcome) accept() {
 
 // Settle gives the outcome of a promise that no table has. The first stays.
 func (o *Outcome) Settle(value []byte, err *wire.Error) {
+	if wake := o.settle(value, err); wake != nil {
+		wake <- struct{}{} // there is room: it settles once
+	}
+}
+
+// settle is Settle, but leaves to the caller to wake the one who waits.
+func (o *Outcome) settle(value []byte, err *wire.Error) (wake chan<- struct{}) {
 	o.mu.Lock()
 	if o.settled {
 		o.mu.Unlock()
-		return
+		return nil
 	}
 	o.settled, o.value, o.err = true, value, err
-	if o.wake != nil {
-		o.wake <- struct{}{} // there is room: it settles once
-	}
+	wake = o.wake
 	if o.onSettle != nil {
 		close(o.onSettle)
 	}
@@ -176,6 +183,7 @@ func (o *Outcome) Settle(value []byte, err *wire.Error) {
 	for _, f := range then {
 		f(value, err)
 	}
+	return wake
 }
 
 // Then calls f once with the outcome, at once when there is one.

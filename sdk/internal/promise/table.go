@@ -114,6 +114,7 @@ type Answer struct {
 	Value   []byte
 	Err     *wire.Error
 	outcome *Outcome // found
+	wake    chan<- struct{}
 }
 
 // MaxAnswers is how many answers are gathered of a frame before they are taken.
@@ -148,14 +149,22 @@ func (t *Table) Take(answers []Answer) {
 	}
 	t.grant()
 	t.mu.Unlock()
+	// Who waits is woken when all is done: it would find the next promise
+	// unsettled, and wait again.
+	wakes := answers[:0]
 	for n := range answers {
 		switch a := &answers[n]; {
 		case a.outcome == nil:
 		case a.Accept:
 			a.outcome.accept()
 		default:
-			a.outcome.Settle(a.Value, a.Err)
+			if wake := a.outcome.settle(a.Value, a.Err); wake != nil {
+				wakes = append(wakes, Answer{wake: wake})
+			}
 		}
+	}
+	for n := range wakes {
+		wakes[n].wake <- struct{}{}
 	}
 }
 
