@@ -27,7 +27,7 @@ import (
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
-	"github.com/pluginhost/host/internal/port"
+	"github.com/pluginhost/host/sdk/sdktest/port"
 	"github.com/pluginhost/host/sdk/wire"
 )
 

@@ -44,7 +44,7 @@ const atTheArrow = "at the arrow"
 // many processes it has; HOST_TEST_ARROW when: at the n-th time of an arrow,
 // arrow@n, for each life of the manager, with commas between.
 func serveDaemon() int {
-	conn, err := client.Inherited()
+	conn, _, err := client.Inherited()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

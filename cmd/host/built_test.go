@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pluginhost/host/internal/port"
+	"github.com/pluginhost/host/sdk/sdktest/port"
 )
 
 // built is what make build makes.

@@ -16,8 +16,8 @@ import (
 	"github.com/pluginhost/host/host/spawner/embedded"
 	"github.com/pluginhost/host/host/spawner/policy"
 	"github.com/pluginhost/host/host/spawner/server"
-	"github.com/pluginhost/host/internal/port"
 	"github.com/pluginhost/host/sdk/schema"
+	"github.com/pluginhost/host/sdk/sdktest/port"
 )
 
 // patience only ends tests that are broken.

@@ -12,9 +12,9 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/pluginhost/host/internal/port"
 	"github.com/pluginhost/host/sdk"
 	"github.com/pluginhost/host/sdk/sdktest"
+	"github.com/pluginhost/host/sdk/sdktest/port"
 )
 
 func nullLog() hclog.Logger { return hclog.NewNullLogger() }

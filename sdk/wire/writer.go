@@ -11,8 +11,8 @@ import (
 
 const (
 	shortWrite   = 256 << 10 // bytes up to which Flush writes by itself: what a read brings, and what is added to it
-	smallElement = 2 + 3*11 // bytes of the largest accept or element of numbers; tag and length of any, with room to spare
-	maxCredits   = 64       // instances whose waiting credits are summed
+	smallElement = 2 + 3*11  // bytes of the largest accept or element of numbers; tag and length of any, with room to spare
+	maxCredits   = 64        // instances whose waiting credits are summed
 )
 
 // queue is what waits to be written.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pluginhost/host/host/spawner"
-	ports "github.com/pluginhost/host/internal/port"
+	ports "github.com/pluginhost/host/sdk/sdktest/port"
 )
 
 // port returns one that is this test's alone, on any address.
