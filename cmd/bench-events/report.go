@@ -30,8 +30,8 @@ func targets(f figures) []target {
 		{"256 B: CPU per event, part of naive's", f["host_cpu_s_per_m"] / f["naive_cpu_s_per_m"], true, 0.05},
 		{"4 KiB: events/s, times naive's", f["host_eps_4k"] / f["naive_eps_4k"], false, 8},
 		{"4 KiB: events/s, part of the relay's", f["host_eps_4k"] / f["relay_eps_4k"], false, 0.5},
-		{"when on two fields of 400 B, part of the rate without", f["when_eps"] / f["400_eps"], false, 0.6},
-		{"1,000 routes, part of the rate with one", f["routes_1000_eps"] / f["routes_1_eps"], false, 0.9},
+		{"when on two fields of 400 B, part of the rate without", f["when_ratio"], false, 0.6},
+		{"1,000 routes, part of the rate with one", f["routes_1000_ratio"], false, 0.9},
 		{"memory after the events, part of that before", f["rss_mb_end"] / f["rss_mb_start"], true, 1.1},
 	}
 }

@@ -16,6 +16,41 @@ type trial struct {
 	rate, p50, cpu []float64
 }
 
+// pair are two trials whose ratio matters. They take turns in short slices, so
+// that both see the same machine; the ratio is the median of those of the slices.
+type pair struct {
+	name      string
+	one, base *trial
+}
+
+// slicesOfRound is how many times in a round the trials of a pair take turns, each for
+// a quarter of a measurement's length.
+const slicesOfRound = 8
+
+func (p *pair) ratio() float64 {
+	var all []float64
+	for i := range p.one.rate {
+		all = append(all, p.one.rate[i]/p.base.rate[i])
+	}
+	return median(all)
+}
+
+// run measures a round.
+func (p *pair) run(ctx context.Context) error {
+	for i := range slicesOfRound {
+		turns := []*trial{p.one, p.base}
+		if i%2 == 1 { // who comes second has no advantage
+			slices.Reverse(turns)
+		}
+		for _, t := range turns {
+			if _, err := t.run(ctx, t.order); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // run measures once.
 func (t *trial) run(ctx context.Context, o order) (outcome, error) {
 	r, cpu, err := t.system.measure(ctx, o)
@@ -37,7 +72,7 @@ const (
 
 // trials are what is measured, in the order of a round. The systems take turns,
 // so that what disturbs the machine disturbs all of them.
-func trials(s settings, naive, host, wide, relay *system) []*trial {
+func trials(s settings, naive, host, relay *system) []*trial {
 	var all []*trial
 	for _, size := range []int{small, large} {
 		name := ""
@@ -51,19 +86,25 @@ func trials(s settings, naive, host, wide, relay *system) []*trial {
 		}
 	}
 	return append(all,
-		&trial{system: host, name: "_blocking", order: order{Event: "sent", Window: s.window, Size: small, For: s.length, Blocking: true}},
-		&trial{system: host, name: "_400", order: order{Event: "sent", Window: s.window, Size: judged, For: s.length}},
-		&trial{system: host, name: "_when", order: order{Event: "judged", Window: s.window, Size: judged, For: s.length}},
-		&trial{system: host, name: "_routes_1", order: order{Event: "sent", Window: s.window, Size: small, For: s.length}},
-		&trial{system: wide, name: "_routes_1000", order: order{Event: "many", Window: s.window, Size: small, For: s.length}},
-	)
+		&trial{system: host, name: "_blocking", order: order{Event: "sent", Window: s.window, Size: small, For: s.length, Blocking: true}})
+}
+
+// pairs are what is measured in turns.
+func pairs(s settings, host, wide *system) []*pair {
+	on := func(x *system, name, event string, size int) *trial {
+		return &trial{system: x, name: name, order: order{Event: event, Window: s.window, Size: size, For: s.length / 4}}
+	}
+	return []*pair{
+		{"when", on(host, "_when", "judged", judged), on(host, "_400", "sent", judged)},
+		{"routes_1000", on(wide, "_routes_1000", "many", small), on(host, "_routes_1", "sent", small)},
+	}
 }
 
 func bench(ctx context.Context, s settings, only string) error {
 	naive, host, relay := &system{name: "naive"}, &system{name: "host"}, &system{name: "relay"}
 	wide := &system{name: "host"} // a second daemon, with many routes
 	systems := []*system{naive, host, wide, relay}
-	if only != "" {
+	if only != "" { // host is two: wide goes with it
 		systems = slices.DeleteFunc(systems, func(x *system) bool { return x.name != only })
 	}
 	defer func() {
@@ -87,11 +128,19 @@ func bench(ctx context.Context, s settings, only string) error {
 			return fmt.Errorf("start %s: %w", x.name, err)
 		}
 	}
-	all := trials(s, naive, host, wide, relay)
+	all := trials(s, naive, host, relay)
 	all = slices.DeleteFunc(all, func(t *trial) bool { return !slices.Contains(systems, t.system) })
+	both := pairs(s, host, wide)
+	if !slices.Contains(systems, host) {
+		both = nil
+	}
+	warm := slices.Clone(all)
+	for _, p := range both {
+		warm = append(warm, p.one, p.base)
+	}
 	fmt.Printf("rate with %d in flight, latency one at a time; %d rounds; %d CPUs, %s\n\n",
 		s.window, s.rounds, runtime.NumCPU(), runtime.Version())
-	for _, t := range all { // what is made on first use is made now
+	for _, t := range warm { // what is made on first use is made now
 		o := t.order
 		o.For = s.length / 8
 		if _, _, err := t.system.measure(ctx, o); err != nil {
@@ -110,8 +159,18 @@ func bench(ctx context.Context, s settings, only string) error {
 			}
 			fmt.Printf("round %d  %-18s %5d B  %s\n", round+1, t.system.name+t.name, t.order.Size, what)
 		}
+		for _, p := range both {
+			if err := p.run(ctx); err != nil {
+				return err
+			}
+			fmt.Printf("round %d  %-18s %5d B  %9.0f events/s, %.2f of %.0f, over %d pairs\n", round+1, "host"+p.one.name,
+				p.one.order.Size, median(p.one.rate), p.ratio(), median(p.base.rate), len(p.one.rate))
+		}
 	}
-	f := collect(all)
+	f := collect(warm)
+	for _, p := range both {
+		f[p.name+"_ratio"] = p.ratio()
+	}
 	if s.soak > 0 && slices.Contains(systems, host) {
 		if err := soak(ctx, s, host, f); err != nil {
 			return err
