@@ -253,11 +253,7 @@ func (i *instance) emit(ctx context.Context, name string, data []byte, opts []Em
 		i.process.promises.Settle(m.Promise, nil, Errorf(Unavailable, "event %s: %v", name, err))
 		return p
 	}
-	if alone { // nobody else emits just now, whose event could go along
-		i.process.lane.Flush()
-	} else {
-		i.process.lane.Wake()
-	}
+	i.process.gathered(alone)
 	return p
 }
 

@@ -240,7 +240,7 @@ func TestWindow(t *testing.T) {
 		for range wire.EmitWindow {
 			happens.Emit(t.Context(), env, nil)
 		}
-		synctest.Wait()
+		time.Sleep(time.Second) // what nobody waits for is gathered for a moment
 		all := in.Emitted("happens")
 		if len(all) != wire.EmitWindow {
 			t.Fatalf("%d events", len(all))
@@ -268,7 +268,7 @@ func TestWindow(t *testing.T) {
 		}
 		all[0].Accept()
 		waiting.Wait()
-		synctest.Wait()
+		time.Sleep(time.Second)
 		if more := in.Emitted("happens"); len(more) != 1 || string(more[0].Event.Data) != `"more"` {
 			t.Errorf("%d more", len(more))
 		}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -17,6 +18,7 @@ import (
 	"github.com/pluginhost/host/sdk/internal/lease"
 	"github.com/pluginhost/host/sdk/internal/promise"
 	"github.com/pluginhost/host/sdk/internal/typed"
+	"github.com/pluginhost/host/sdk/internal/work"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/rpc"
@@ -31,6 +33,9 @@ type process struct {
 	build    builder
 	lane     *wire.Lane
 	promises promise.Table
+	crew     *work.Crew
+	waiting  atomic.Int32 // goroutines that wait for a promise
+	eager    atomic.Int32 // emits that go out at once
 	leases   *lease.Store
 	log      hclog.Logger
 	stdout   io.Writer
@@ -111,6 +116,8 @@ func newProcess[C any](p Plugin[C]) (*process, error) {
 	s := &process{index: map[string]uint32{}, instances: map[uint32]*instance{}, addresses: map[*instance]string{},
 		leases: lease.NewStore(), build: author[C]{p, config},
 		manifest: schema.Manifest{Name: p.Name, Version: p.Version, Doc: p.Doc, Config: config.Fields, Capabilities: p.Capabilities}}
+	s.crew = work.NewCrew(s.late)
+	s.promises.Full = s.full
 	for _, e := range p.Events {
 		d, err := e.declare()
 		if err != nil {
@@ -264,10 +271,7 @@ func (s *process) addressOf(i *instance) string {
 
 // events of the lane.
 func (s *process) handler() wire.Handler {
-	var (
-		answers []promise.Answer // of this frame
-		fed     []*instance      // that got a delivery in it
-	)
+	var answers []promise.Answer // of this frame
 	full := func() error {
 		if len(answers) == promise.MaxAnswers {
 			s.promises.Take(answers)
@@ -277,6 +281,7 @@ func (s *process) handler() wire.Handler {
 		return nil
 	}
 	return wire.Handler{
+		Loop: s.crew.Run,
 		Accept: func(number uint64) error {
 			answers = append(answers, promise.Answer{Number: number, Accept: true})
 			return full()
@@ -297,11 +302,7 @@ func (s *process) handler() wire.Handler {
 			s.promises.Take(answers)
 			clear(answers)
 			answers = answers[:0]
-			for n, i := range fed {
-				i.pool.Rouse()
-				fed[n] = nil
-			}
-			fed = fed[:0]
+			s.lane.Flush()
 			return nil
 		},
 		Deliver: func(d *wire.Deliver) error {
@@ -311,9 +312,7 @@ func (s *process) handler() wire.Handler {
 					Err: &Error{Code: Unavailable, Reason: wire.ReasonDraining, Message: "the instance has left", Retryable: true}})
 			}
 			i.deliver(d)
-			if n := len(fed); n == 0 || fed[n-1] != i {
-				fed = append(fed, i)
-			}
+			s.crew.Feed(i.pool)
 			return nil
 		},
 		Cancel: func(delivery uint64, attempt uint32, why wire.Cause) error {
@@ -324,6 +323,65 @@ func (s *process) handler() wire.Handler {
 		},
 	}
 }
+
+// What is emitted while other promises are pending is gathered, until somebody
+// waits for one or host says something: most who emit much do so soon. Where
+// nobody does, late sends it after a millisecond or two, and what is emitted next
+// goes out at once.
+
+// eagerness is how many emits go out at once after one that nobody waited for.
+const eagerness = 4096
+
+// gathered sends an emit, or gathers it.
+func (s *process) gathered(alone bool) {
+	switch {
+	case alone: // nobody else emits just now, whose event could go along
+		s.lane.Flush()
+	case s.eager.Load() > 0:
+		s.eager.Add(-1)
+		s.lane.Wake()
+	default:
+		s.lane.Ripe()
+		s.crew.Watch()
+	}
+}
+
+// late sends what was gathered and waits for long. It reports whether something
+// is gathered.
+func (s *process) late() bool {
+	waits, still := s.lane.Waits()
+	if still {
+		s.eager.Store(eagerness)
+		s.lane.Flush()
+	}
+	return waits
+}
+
+// await comes before somebody waits for host, and awaited after. It sends what
+// was gathered, or has the writer gather more where many wait. A handler must not
+// wait where host is heard.
+func (s *process) await(ctx context.Context) {
+	yield(ctx)
+	if s.waiting.Add(1) == 1 {
+		s.lane.Flush()
+	} else {
+		s.lane.Nudge()
+	}
+}
+
+// full comes before an Emit waits for room.
+func (s *process) full(ctx context.Context) {
+	yield(ctx)
+	s.lane.Flush()
+}
+
+func yield(ctx context.Context) {
+	if c, ok := work.Of(ctx); ok {
+		c.Yield()
+	}
+}
+
+func (s *process) awaited() { s.waiting.Add(-1) }
 
 // close ends all instances, within a bound: host is gone.
 func (s *process) close(bound time.Duration) {

@@ -26,14 +26,31 @@ func rejected(id ID, err *Error) *Promise {
 func (p *Promise) ID() ID { return p.id }
 
 // Accepted waits until host has the event, or returns why it has not.
-func (p *Promise) Accepted(ctx context.Context) error { return p.outcome.Accepted(ctx) }
+func (p *Promise) Accepted(ctx context.Context) error {
+	if p.instance != nil {
+		p.instance.process.await(ctx)
+		defer p.instance.process.awaited()
+	}
+	return p.outcome.Accepted(ctx)
+}
 
 // Done is closed when the promise is settled.
-func (p *Promise) Done() <-chan struct{} { return p.outcome.Done() }
+func (p *Promise) Done() <-chan struct{} {
+	if p.instance != nil {
+		p.instance.process.lane.Flush()
+	}
+	return p.outcome.Done()
+}
 
 // Wait waits for the outcome. The error is an *Error, also when ctx ends: the
 // promise is then still pending.
-func (p *Promise) Wait(ctx context.Context) (Value, error) { return p.outcome.Wait(ctx) }
+func (p *Promise) Wait(ctx context.Context) (Value, error) {
+	if p.instance != nil && !p.outcome.Settled() {
+		p.instance.process.await(ctx)
+		defer p.instance.process.awaited()
+	}
+	return p.outcome.Wait(ctx)
+}
 
 // Cancel says that nobody waits for the outcome any more. host then cancels
 // the handlers that work for it, whose contexts end, and rejects the promise

@@ -97,6 +97,8 @@ func (i *instance) ask(ctx context.Context, send func(promise uint64) error) (Va
 		}
 		i.process.promises.Settle(o.Number(), nil, Errorf(code, "%v", err))
 	}
+	i.process.await(ctx)
+	defer i.process.awaited()
 	return o.Wait(ctx)
 }
 

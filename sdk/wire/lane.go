@@ -105,13 +105,15 @@ type Lane struct {
 	flushed []*frame.Frame // taken by Flush; owned by who set writing
 	left    []*frame.Frame // taken and not written: for the writer, which then owns writing
 	closing bool           // Close was called
+	taken   uint64         // how often pending was taken, from 1
+	asked   uint64         // taken when Waits was asked last and something waited
 	err     error          // why sending fails; nil while it works
 	room    chan struct{}  // closed when there is room again; nil when nobody waits
 }
 
 // NewLane returns a lane over conn, which it owns. Nothing starts before Run.
 func NewLane(conn net.Conn) *Lane {
-	l := &Lane{conn: conn, direct: frame.NewDirect(conn), wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	l := &Lane{conn: conn, direct: frame.NewDirect(conn), wake: make(chan struct{}, 1), ended: make(chan struct{}), taken: 1}
 	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
 		_ = c.SetWriteBuffer(socketBuffer) // the kernel gives what net.core.wmem_max allows
 	}

@@ -13,6 +13,7 @@ const (
 	shortWrite   = 256 << 10 // bytes up to which Flush writes by itself: what a read brings, and what is added to it
 	smallElement = 2 + 3*11  // bytes of the largest accept or element of numbers; tag and length of any, with room to spare
 	maxCredits   = 64        // instances whose waiting credits are summed
+	worthy       = 24 << 10  // bytes that are worth a write of their own
 )
 
 // queue is what waits to be written.
@@ -85,6 +86,7 @@ func (l *Lane) write() {
 			return
 		default:
 			frames = l.pending.Take(frames)
+			l.taken++
 		}
 		l.writing = true
 		l.mu.Unlock()
@@ -117,6 +119,7 @@ func (l *Lane) Flush() {
 	}
 	l.writing = true
 	l.flushed = l.pending.Take(l.flushed)
+	l.taken++
 	frames := l.flushed
 	l.mu.Unlock()
 
@@ -137,6 +140,40 @@ func (l *Lane) Flush() {
 	if more {
 		l.Wake()
 	}
+}
+
+// Ripe writes as Flush does when much waits, and else leaves it to a Flush that
+// will follow.
+func (l *Lane) Ripe() {
+	l.mu.Lock()
+	ripe := l.pending.Bytes() >= worthy
+	l.mu.Unlock()
+	if ripe {
+		l.Flush()
+	}
+}
+
+// Nudge wakes the writer when something waits.
+func (l *Lane) Nudge() {
+	l.mu.Lock()
+	waits := !l.pending.Empty() && !l.writing
+	l.mu.Unlock()
+	if waits {
+		l.Wake()
+	}
+}
+
+// Waits reports whether something waits for a Flush, and whether it did so when
+// it was asked before.
+func (l *Lane) Waits() (waits, still bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending.Empty() || l.writing {
+		return false, false
+	}
+	still = l.asked == l.taken
+	l.asked = l.taken
+	return true, still
 }
 
 // written takes back frames that were written. The lane is locked.

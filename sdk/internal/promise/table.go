@@ -17,6 +17,9 @@ const maxPending = 1 << 16
 // that slot was used, so that finding it needs no map and a late answer finds
 // nothing. The zero Table is empty.
 type Table struct {
+	// Full, where it is set, is called before Add waits.
+	Full func(ctx context.Context)
+
 	mu         sync.Mutex
 	slots      []slot
 	free       []uint32
@@ -48,6 +51,9 @@ func (t *Table) Add(ctx context.Context, o *Outcome) (alone bool, err *wire.Erro
 		w := &waiter{room: make(chan struct{})}
 		t.waiting = append(t.waiting, w)
 		t.mu.Unlock()
+		if t.Full != nil {
+			t.Full(ctx)
+		}
 		select {
 		case <-w.room:
 			t.mu.Lock()

@@ -42,8 +42,10 @@ type Call struct {
 	deadline time.Time // of the attempt; zero for none
 
 	prev, next *Call // of the instance's calls in flight; the pool's lock
-	held       bool  // stays after its handler has returned; the pool's lock
-	removed    bool  // from the calls in flight; the pool's lock
+	crew       *Crew // whose leader runs it, or nil
+	leader     uint64
+	held       bool // stays after its handler has returned; the pool's lock
+	removed    bool // from the calls in flight; the pool's lock
 
 	mu     sync.Mutex
 	inner  context.Context // nil until it is asked for
@@ -169,6 +171,13 @@ func (c *Call) end(cause error) {
 	c.mu.Unlock()
 	if after != nil && cause != nil {
 		after()
+	}
+}
+
+// Yield says that the handler is about to wait for something that must be read.
+func (c *Call) Yield() {
+	if c.crew != nil {
+		c.crew.pass(c.leader)
 	}
 }
 

@@ -4,6 +4,7 @@ package work
 
 import (
 	"sync"
+	"time"
 
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -28,6 +29,8 @@ type Pool struct {
 	workers int
 	idle    int
 	waking  bool          // a worker is on its way
+	slow    int           // calls that are the workers' before the leader runs one again
+	slower  int           // what slow will be next
 	closed  bool          // nothing is added
 	empty   chan struct{} // closed when count is 0; nil when nobody waits
 }
@@ -48,6 +51,9 @@ func (p *Pool) Put(c *Call) bool {
 	defer p.mu.Unlock()
 	if p.closed || p.busy >= p.limit {
 		return false
+	}
+	if p.slow > 0 {
+		p.slow--
 	}
 	p.count++
 	p.busy++
@@ -98,11 +104,7 @@ func (p *Pool) work() {
 			p.idle--
 			p.waking = false
 		}
-		c := p.queue[p.head]
-		p.queue[p.head] = nil
-		if p.head++; p.head == len(p.queue) {
-			p.queue, p.head = p.queue[:0], 0
-		}
+		c := p.take()
 		p.rouse()
 		p.mu.Unlock()
 		p.handle(c)
@@ -116,6 +118,78 @@ func (p *Pool) work() {
 			p.remove(c)
 		}
 	}
+}
+
+// take takes a call out of the queue, which has one. The lock is held.
+func (p *Pool) take() *Call {
+	c := p.queue[p.head]
+	p.queue[p.head] = nil
+	if p.head++; p.head == len(p.queue) {
+		p.queue, p.head = p.queue[:0], 0
+	}
+	return c
+}
+
+// serve runs what is queued on the leader's goroutine.
+func (p *Pool) serve(crew *Crew, self uint64) {
+	begin, calls := time.Now(), 0
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.head != len(p.queue) {
+		c := p.take()
+		p.mu.Unlock()
+		c.crew, c.leader = crew, self
+		p.handle(c)
+		leads := crew.leads(self)
+		if leads {
+			crew.calls.Add(1)
+		}
+		calls++
+		p.mu.Lock()
+		if last := p.head == len(p.queue); last || !leads {
+			if leads {
+				p.judge(time.Since(begin), calls)
+			}
+			p.mu.Unlock()
+			p.rest(last)
+			p.mu.Lock()
+		}
+		if !c.held {
+			p.remove(c)
+		}
+	}
+}
+
+// How many calls are the workers' after one that took long: at first, and at
+// most after many of them.
+const (
+	slowLeast = 16
+	slowMost  = 4096
+)
+
+// shy reports whether the calls are the workers'.
+func (p *Pool) shy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.slow > 0
+}
+
+// shun leaves calls to the workers for a while.
+func (p *Pool) shun() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.slower = min(max(2*p.slower, slowLeast), slowMost)
+	p.slow = p.slower
+}
+
+// judge looks at how long the leader took for some calls. The lock is held.
+func (p *Pool) judge(took time.Duration, calls int) {
+	if took <= time.Duration(calls)*quick {
+		p.slower = 0
+		return
+	}
+	p.slower = min(max(2*p.slower, slowLeast), slowMost)
+	p.slow = p.slower
 }
 
 // Hold keeps a call that is being handled after its handler has returned,
