@@ -154,7 +154,7 @@ func (i *instance) deliver(d *wire.Deliver) {
 		return
 	}
 	h := i.actions[d.Action]
-	c := work.NewCall(h.action, h.handle, d)
+	c := i.process.slab.Call(h.action, h.handle, d)
 	c.Owner = i
 	if !i.pool.Put(c) {
 		reject(Unavailable, wire.ReasonDraining, "the instance takes nothing new")

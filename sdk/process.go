@@ -34,6 +34,7 @@ type process struct {
 	lane     *wire.Lane
 	promises promise.Table
 	crew     *work.Crew
+	slab     work.Slab    // of the goroutine that reads the lane
 	waiting  atomic.Int32 // goroutines that wait for a promise
 	eager    atomic.Int32 // emits that go out at once
 	leases   *lease.Store

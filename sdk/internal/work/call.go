@@ -1,7 +1,6 @@
 package work
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -68,24 +67,6 @@ func (*Linked) Error() string { return "the delivery follows a promise" }
 
 // Handler handles the input of an action and returns its value.
 type Handler func(ctx context.Context, input []byte) ([]byte, error)
-
-// NewCall makes a call of what the lane lends, which it copies.
-func NewCall(action string, h Handler, d *wire.Deliver) *Call {
-	c := &Call{action: action, handle: h, event: d.Event, Delivery: d.Delivery, Attempt: d.Attempt}
-	c.event.Data = bytes.Clone(d.Event.Data)
-	c.input = c.event.Data
-	if d.HasInput {
-		c.input = bytes.Clone(d.Input)
-	}
-	deadline := d.Deadline
-	if e := d.Event.Deadline; e != 0 && (deadline == 0 || e < deadline) {
-		deadline = e
-	}
-	if deadline != 0 {
-		c.deadline = time.Unix(0, deadline)
-	}
-	return c
-}
 
 // Deadline implements context.Context.
 func (c *Call) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }

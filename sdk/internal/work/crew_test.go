@@ -17,6 +17,7 @@ var errOver = errors.New("nothing more is read")
 type reading struct {
 	crew   *Crew
 	pool   *Pool
+	slab   Slab
 	frames chan func(put func(Handler))
 	reads  atomic.Int32 // calls of next
 	rests  atomic.Int32
@@ -35,7 +36,7 @@ func read(limit int) *reading {
 				return errOver
 			}
 			f(func(h Handler) {
-				r.pool.Put(NewCall("do", h, &wire.Deliver{}))
+				r.pool.Put(r.slab.Call("do", h, &wire.Deliver{}))
 				r.crew.Feed(r.pool)
 			})
 			return nil

@@ -1,6 +1,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -11,12 +12,45 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// A delivery costs its call and a copy of its data.
+// Eight deliveries cost one slab, and a copy of their data where that is large.
 func TestCallAllocates(t *testing.T) {
-	d := &wire.Deliver{Delivery: 1, Attempt: 1, Event: wire.Event{Data: make([]byte, 256)}}
 	h := func(context.Context, []byte) ([]byte, error) { return nil, nil }
-	if n := testing.AllocsPerRun(1000, func() { NewCall("do", h, d).Run() }); n > 2 {
-		t.Errorf("%.1f allocations a delivery", n)
+	for size, most := range map[int]float64{0: 1, 256: 2, slabShare: 3, 4096: 9} {
+		var s Slab
+		d := &wire.Deliver{Delivery: 1, Attempt: 1, Event: wire.Event{Data: make([]byte, size)}}
+		if n := testing.AllocsPerRun(1000, func() {
+			for range slabCalls {
+				s.Call("do", h, d).Run()
+			}
+		}); n > most {
+			t.Errorf("%d bytes: %.1f allocations for %d deliveries", size, n, slabCalls)
+		}
+	}
+}
+
+// What a handler keeps stays as it was, and its neighbours do when it appends.
+func TestSlabKeeps(t *testing.T) {
+	var s Slab
+	lent := make([]byte, 100)
+	var kept [][]byte
+	keep := func(_ context.Context, in []byte) ([]byte, error) {
+		kept = append(kept, in, append(in, "more"...))
+		return nil, nil
+	}
+	for n := range 100 {
+		for i := range lent {
+			lent[i] = byte(n)
+		}
+		d := &wire.Deliver{Event: wire.Event{Data: lent}}
+		if n%2 == 1 {
+			d.Event.Data, d.Input, d.HasInput = nil, lent, true
+		}
+		s.Call("do", keep, d).Run()
+	}
+	for n, in := range kept {
+		if want := append(bytes.Repeat([]byte{byte(n / 2)}, 100), "more"[:n%2*4]...); !bytes.Equal(in, want) {
+			t.Fatalf("input %d is %v", n/2, in)
+		}
 	}
 }
 
@@ -51,6 +85,7 @@ func TestPoolRests(t *testing.T) {
 		var mu sync.Mutex
 		var told []bool
 		var p *Pool
+		var s Slab
 		blocked := make(chan struct{})
 		p = NewPool(3, func(c *Call) { c.Run() }, func(last bool) {
 			mu.Lock()
@@ -63,7 +98,7 @@ func TestPoolRests(t *testing.T) {
 			}
 		})
 		put := func(f func()) bool {
-			return p.Put(NewCall("do", func(context.Context, []byte) ([]byte, error) { f(); return nil, nil }, &wire.Deliver{}))
+			return p.Put(s.Call("do", func(context.Context, []byte) ([]byte, error) { f(); return nil, nil }, &wire.Deliver{}))
 		}
 		if !put(func() { <-blocked }) || !put(func() { time.Sleep(time.Second) }) || !put(func() {}) || put(func() {}) {
 			t.Error("it takes three and no fourth")

@@ -1,0 +1,62 @@
+package work
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
+
+// Slab makes calls of what a lane lends. A handler may keep its input and its
+// context, so that neither is used again; but small ones share their memory with
+// a few that came before and after, which costs less and gives the collector
+// less to look at. Whoever keeps one keeps at most that much more. One goroutine
+// uses a Slab at a time; the zero Slab is ready.
+type Slab struct {
+	calls []Call
+	bytes []byte
+}
+
+const (
+	slabCalls = 8
+	slabBytes = 4 << 10
+	slabShare = slabBytes / 4 // bytes of the largest data that shares
+)
+
+// Call makes a call of a delivery, which it copies.
+func (s *Slab) Call(action string, h Handler, d *wire.Deliver) *Call {
+	if len(s.calls) == 0 {
+		s.calls = make([]Call, slabCalls)
+	}
+	c := &s.calls[0]
+	s.calls = s.calls[1:]
+	c.action, c.handle, c.event, c.Delivery, c.Attempt = action, h, d.Event, d.Delivery, d.Attempt
+	c.event.Data = s.clone(d.Event.Data)
+	c.input = c.event.Data
+	if d.HasInput {
+		c.input = s.clone(d.Input)
+	}
+	deadline := d.Deadline
+	if e := d.Event.Deadline; e != 0 && (deadline == 0 || e < deadline) {
+		deadline = e
+	}
+	if deadline != 0 {
+		c.deadline = time.Unix(0, deadline)
+	}
+	return c
+}
+
+// clone copies data. To append to it does not touch its neighbours.
+func (s *Slab) clone(b []byte) []byte {
+	n := len(b)
+	if n == 0 || n > slabShare {
+		return bytes.Clone(b)
+	}
+	if len(s.bytes) < n {
+		s.bytes = make([]byte, slabBytes)
+	}
+	c := s.bytes[:n:n]
+	s.bytes = s.bytes[n:]
+	copy(c, b)
+	return c
+}
