@@ -226,7 +226,11 @@ func (i *instance) emit(ctx context.Context, name string, data []byte, opts []Em
 		emits.Put(m)
 	}()
 	e := &m.Event
-	born(ctx, e, data)
+	if i == nil {
+		born(ctx, e, time.Now(), data)
+	} else {
+		born(ctx, e, i.process.clock.now(), data)
+	}
 	for _, o := range opts {
 		o(e)
 	}
@@ -258,8 +262,7 @@ func (i *instance) emit(ctx context.Context, name string, data []byte, opts []Em
 }
 
 // born fills in a new event.
-func born(ctx context.Context, e *wire.Event, data []byte) {
-	now := time.Now()
+func born(ctx context.Context, e *wire.Event, now time.Time, data []byte) {
 	e.ID, e.Time, e.Data = wire.NewIDAt(now), now.UnixNano(), data
 	e.Correlation = e.ID
 	if cause, ok := FromContext(ctx); ok {

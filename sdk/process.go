@@ -38,6 +38,7 @@ type process struct {
 	waiting  atomic.Int32 // goroutines that wait for a promise
 	eager    atomic.Int32 // emits that go out at once
 	leases   *lease.Store
+	clock    clock
 	log      hclog.Logger
 	stdout   io.Writer
 	ended    chan error // why run ends; a place for one
