@@ -74,7 +74,9 @@ func Read(block *hclsyntax.Block, ctx *hcl.EvalContext, names Names, diags *diag
 		diags.Problem("A test without both parts", "A test has the blocks given { … } and expect { … }.", block.DefRange().Ptr())
 		return r.test, false
 	}
-	return r.test, r.given(given, block) && r.expect(expect)
+	ok := r.given(given, block)
+	ok = r.expect(expect) && ok // what is wrong with both is told
+	return r.test, ok
 }
 
 func (r *reader) given(in *syntax.Reader, block *hclsyntax.Block) bool {
