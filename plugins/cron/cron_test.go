@@ -347,6 +347,9 @@ func TestSyntax(t *testing.T) {
 	if d, _ := p.Verify(sdktest.Config{"schedule": "@fortnightly"}); len(d) != 1 || !strings.Contains(d[0].Summary, "none of @yearly") {
 		t.Errorf("a nickname: %+v", d)
 	}
+	if d, _ := p.Verify(sdktest.Config{"schedule": "*/5 * * * * *"}); len(d) != 1 || !strings.Contains(d[0].Summary, `with seconds write seven: "*/5 * * * * * *"`) {
+		t.Errorf("six fields: %+v", d)
+	}
 	for _, ok := range []string{"@daily", "@weekly", "@monthly", "@yearly", "0 9-17/2 * * MON-FRI", "0 0 L * *", "*/5 * * * * * *", "0 0 1 1 * 2099"} {
 		if d, _ := p.Verify(sdktest.Config{"schedule": ok}); len(d) > 0 {
 			t.Errorf("%s: %+v", ok, d)

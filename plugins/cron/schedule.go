@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +23,17 @@ type schedule struct {
 // nicknames stand for schedules.
 var nicknames = []string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@hourly"}
 
+var year = regexp.MustCompile(`^\d{4}`)
+
 func newSchedule(text string, zone *time.Location) (*schedule, error) {
 	switch fields := strings.Fields(text); {
 	case strings.HasPrefix(text, "@") && !slices.Contains(nicknames, text):
 		return nil, fmt.Errorf("%q is none of %s", text, strings.Join(nicknames, ", "))
 	case !strings.HasPrefix(text, "@") && (len(fields) < 5 || len(fields) > 7):
 		return nil, fmt.Errorf("%q has %d fields: write minute hour day month weekday, with seconds before them and a year behind them where wanted", text, len(fields))
+	}
+	if fields := strings.Fields(text); len(fields) == 6 && !year.MatchString(fields[5]) { // other crons have seconds there
+		return nil, fmt.Errorf("%q has six fields, and the sixth is a year such as 2027; with seconds write seven: \"%s *\"", text, strings.Join(fields, " "))
 	}
 	e, err := cronexpr.Parse(text)
 	if err != nil {
