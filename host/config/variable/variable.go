@@ -34,13 +34,14 @@ type given struct {
 type Scope struct {
 	Blocks    []*hclsyntax.Block // variable "NAME" {}
 	Dir       string             // holds *.auto.hclvars
-	Files     []string           // of values, HCL or JSON
-	Vars      map[string]string  // from -var
+	Files     []string           // of values: lines of HCL, or JSON where the name ends in .json
+	Vars      map[string]string  // from --var
 	Env       map[string]string  // HOST_VAR_name
 	Functions map[string]ctyfunction.Function
 	Diags     *diagnostic.List
 
-	texts []Text
+	texts  []Text
+	broken bool // a file of values could not be read, so that any value may be missing
 }
 
 // Text is a file that a configuration was read from.
@@ -57,7 +58,7 @@ type Given struct {
 	Sensitive bool // the value must not be shown or written anywhere
 }
 
-// Eval gives each variable its value: from -var, else from files, else from the
+// Eval gives each variable its value: from --var, else from files, else from the
 // environment, else its default. With the values it returns which of them came
 // as text, and the files that were read.
 func (s *Scope) Eval() (vars map[string]cty.Value, texts map[string]Given, files []Text) {
@@ -91,16 +92,33 @@ func (s *Scope) givenValues(names map[string]bool) map[string]given {
 			values[name] = given{text: v, from: "the environment variable " + k}
 		}
 	}
+	before := s.Diags.Len()
 	files := syntax.ReadDir(s.Dir, ".auto.hclvars", nil, s.Diags)
 	inDir := len(files)
 	for _, path := range s.Files {
 		if file := syntax.ReadFile(path, s.Diags); file != nil {
-			file.Parse(s.Diags)
+			if !isJSON(file) {
+				file.Parse(s.Diags)
+			}
 			files = append(files, file)
 		}
 	}
+	s.broken = s.Diags.Len() > before
+	is := func(name string, at *hcl.Range) bool {
+		if !names[name] {
+			s.Diags.Problem("Unknown variable", fmt.Sprintf("There is no variable %q.%s", name, diagnostic.Suggest(name, known)), at)
+		}
+		return names[name]
+	}
 	for n, file := range files {
 		s.texts = append(s.texts, Text{Path: file.Name, Text: file.Text, Vars: n >= inDir})
+		if isJSON(file) {
+			s.broken = !s.readJSON(file, func(name string, v cty.Value, at *hcl.Range) {
+				if is(name, at) {
+					values[name] = given{value: v, at: at, from: file.Name}
+				}
+			}) || s.broken
+		}
 		if file.Body == nil {
 			continue
 		}
@@ -108,8 +126,7 @@ func (s *Scope) givenValues(names map[string]bool) map[string]given {
 			s.Diags.Problem("A block among values", "A file of values has lines of the form name = value only.", b.TypeRange.Ptr())
 		}
 		for _, a := range syntax.SortedAttrs(file.Body) {
-			if !names[a.Name] {
-				s.Diags.Problem("Unknown variable", fmt.Sprintf("There is no variable %q.%s", a.Name, diagnostic.Suggest(a.Name, known)), a.NameRange.Ptr())
+			if !is(a.Name, a.NameRange.Ptr()) {
 				continue
 			}
 			if v, ok := expression.Eval(a.Expr, &hcl.EvalContext{Functions: s.Functions}, s.Diags); ok {
@@ -126,6 +143,8 @@ func (s *Scope) givenValues(names map[string]bool) map[string]given {
 	}
 	return values
 }
+
+func isJSON(file *syntax.File) bool { return strings.HasSuffix(file.Name, ".json") }
 
 // typeWords are what a type is made of.
 var typeWords = []string{"string", "number", "bool", "any", "list", "set", "map", "object", "tuple", "optional"}
@@ -175,6 +194,8 @@ func (s *Scope) evalVariable(b *hclsyntax.Block, g given) (v cty.Value, sensitiv
 		if v, ok = expression.Eval(def, r.Ctx, s.Diags); !ok {
 			return cty.DynamicVal, sensitive
 		}
+	case s.broken: // it may be there
+		return cty.UnknownVal(want.WithoutOptionalAttributesDeep()), sensitive
 	default:
 		s.Diags.Problem("A variable without a value", fmt.Sprintf("variable %q has no default. Give it one, or a value: --var %s=…, HOST_VAR_%s=…, or a line in a file that ends in .auto.hclvars.", name, name, name), at)
 		return cty.UnknownVal(want.WithoutOptionalAttributesDeep()), sensitive

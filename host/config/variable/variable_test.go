@@ -107,3 +107,42 @@ func TestLocals(t *testing.T) {
 		}
 	}
 }
+
+func TestFileOfJSON(t *testing.T) {
+	const declared = `
+variable "a" {}
+variable "list" { type = list(number) }
+variable "kept" { default = "default" }
+`
+	for text, want := range map[string]string{
+		`{"a": "${env(\"HOME\")} \u00fc", "list": [1, 2]}`: "",
+		"{\n  \"a\": 1,\n  \"lits\": []\n}":                "x.json:3:3\n     3 │   \"lits\": []\n       │   ^^^^^^\n  There is no variable \"lits\". Did you mean \"list\"?",
+		"{\"a\": 1,\n  \"list\": [\"x\"]}":                 "x.json:2:3",
+		"{\"a\":\n 1 2}":                                   "x.json:2:",
+		`{"a": 1`:                                          "it ends too early",
+		``:                                                 "it ends too early",
+		`[1]`:                                              "it is not an object",
+		`{} {}`:                                            "something follows the object",
+		`{"a": 1e999999999, "list": []}`:                   "a number has over 400 digits",
+		`{"a": ` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `, "list": []}`: "nests over 200 deep",
+		strings.Repeat(`{"a":`, 20000): "exceeded max depth",
+	} {
+		path := filepath.Join(t.TempDir(), "x.json")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		diags := diagnostic.NewList()
+		s := Scope{Dir: t.TempDir(), Files: []string{path}, Diags: diags, Blocks: blocks(t, declared)}
+		vars, _, _ := s.Eval()
+		got := said(diags)
+		if !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%.80q: %.400s", text, got)
+		}
+		if want == "" && (vars["a"].AsString() != "${env(\"HOME\")} ü" || vars["list"].LengthInt() != 2 || vars["kept"].AsString() != "default") {
+			t.Errorf("%#v", vars)
+		}
+		if strings.Contains(want, "it ") && strings.Contains(got, "without a value") {
+			t.Errorf("%.80q: what may be in the file is missed: %s", text, got)
+		}
+	}
+}
