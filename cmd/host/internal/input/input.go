@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
 
 var errIrregular = errors.New("is not a regular file")
@@ -61,6 +62,9 @@ func JSON(arg string, stdin io.Reader, limit int64) (json.RawMessage, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the data cannot be read: %w", err)
+	}
+	if !utf8.Valid(b) { // which json.Valid takes in a string
+		return nil, errors.New("the data is not JSON, which is written in UTF-8")
 	}
 	if !json.Valid(b) {
 		return nil, errors.New(`the data is not JSON; a string needs its quotes: '"text"'`)

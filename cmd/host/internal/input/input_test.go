@@ -58,6 +58,7 @@ func TestJSON(t *testing.T) {
 	for _, c := range []struct{ arg, stdin, want, wrong string }{
 		{arg: "{}", want: "{}"},
 		{arg: "-", stdin: "[2]", want: "[2]"},
+		{arg: "-", stdin: "\"a\xffb\"", wrong: "UTF-8"},
 		{arg: "@" + dir + "/good", want: "[1]"},
 		{arg: "@" + dir + "/bad", wrong: "not JSON"},
 		{arg: "text", wrong: "needs its quotes"},
