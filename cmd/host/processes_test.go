@@ -439,6 +439,29 @@ func TestManagerIsKilled(t *testing.T) {
 	}
 }
 
+// A crash of the manager while somebody edits the configuration ends nothing:
+// the next one serves what was served.
+func TestManagerIsKilledWhileTheFilesAreInvalid(t *testing.T) {
+	addr := freeAddr(t)
+	p := newPair(t, fmt.Sprintf(listening, addr), nil)
+	p.write("half a li")
+	for n := range 2 {
+		if err := syscall.Kill(p.children()["manager"], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		p.until("the next manager serves", func() bool { return strings.Count(p.out.String(), "ready: control=") == n+2 })
+		if err := once(addr); err != nil {
+			t.Error(err)
+		}
+	}
+	if !strings.Contains(p.out.String(), "what is on disk cannot be served; the generation from before the crash is") {
+		t.Error("nobody said what is served")
+	}
+	p.host(exitInvalid, "reload")
+	p.write(fmt.Sprintf(listening, addr) + "# changed\n")
+	p.host(0, "reload")
+}
+
 // crashPause lets the crashes of the last minute be forgotten.
 const crashPause = 61 * time.Second
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,12 @@ const (
 // crashCode is how a Go program ends that panics.
 const crashCode = 2
 
+// Exit codes of a manager that could not serve the files on disk.
+const (
+	exitRolledBack = 75
+	exitInvalid    = 78
+)
+
 // exitSoftware is the exit code when the manager crashes again and again.
 const exitSoftware = 70 // EX_SOFTWARE
 
@@ -46,7 +53,8 @@ type Options struct {
 // Run keeps a manager running until it ends by itself, and returns its exit
 // code. SIGTERM and SIGINT go to the manager, which drains and ends; SIGHUP
 // makes the policy be read again, then goes to the manager. A crash of the
-// manager ends the plugins, but not the sockets: the next manager has them.
+// manager ends the plugins, but not the sockets: the next manager has them. Where
+// it cannot serve the files on disk, it goes on with the last generation.
 func Run(o Options) (code int, err error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
@@ -68,8 +76,9 @@ func Run(o Options) (code int, err error) {
 	}
 	stopping := false
 	var crashes []time.Time
+	argv := o.Argv
 	for {
-		status, err := once(s, o, signals, &stopping)
+		status, err := once(s, o, argv, signals, &stopping)
 		if err != nil {
 			return 0, err
 		}
@@ -78,9 +87,15 @@ func Run(o Options) (code int, err error) {
 		if status.Signaled() {
 			code = 128 + int(status.Signal())
 		}
+		if refused := code == exitInvalid || code == exitRolledBack; refused && len(crashes) > 0 && len(argv) == len(o.Argv) && !stopping {
+			o.Log("what is on disk cannot be served; the generation from before the crash is")
+			argv = slices.Concat(o.Argv, []string{"--generation", "last"})
+			continue
+		}
 		if !crashed || stopping {
 			return code, nil
 		}
+		argv = o.Argv
 		now := time.Now()
 		for len(crashes) > 0 && now.Sub(crashes[0]) > crashTime {
 			crashes = crashes[1:]
@@ -98,8 +113,8 @@ func Run(o Options) (code int, err error) {
 }
 
 // once runs one manager from its start to its end.
-func once(s *server.Spawner, o Options, signals <-chan os.Signal, stopping *bool) (unix.WaitStatus, error) {
-	pid, conn, err := s.Manager(o.Argv)
+func once(s *server.Spawner, o Options, argv []string, signals <-chan os.Signal, stopping *bool) (unix.WaitStatus, error) {
+	pid, conn, err := s.Manager(argv)
 	if err != nil {
 		return 0, err
 	}
