@@ -227,18 +227,25 @@ func (o Options) withDefaults() Options {
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	o.Stdout = &lines{w: o.Stdout}
+	o.Stdout = &lines{w: o.Stdout, log: o.Log}
 	return o
 }
 
 // lines lets many plugins write whole lines to one writer.
 type lines struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu     sync.Mutex
+	w      io.Writer
+	log    hclog.Logger
+	failed bool // and said so
 }
 
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	n, err := l.w.Write(p)
+	if err != nil && !l.failed {
+		l.log.Error("standard output cannot be written: what plugins print there is lost", "error", err)
+	}
+	l.failed = err != nil
+	return n, err
 }

@@ -70,12 +70,21 @@ type site struct {
 	dir     string // working directory of every command
 	config  string
 	plugins string
-	out     *shown // of the daemon
+	out     *shown    // of the daemon
+	stdout  io.Writer // of the daemon, in place of out; else nil
 }
 
 // quickstart copies testdata/quickstart, with a free port and a plugin directory
 // of its own, and runs it.
 func quickstart(t *testing.T) (s *site, url string) {
+	t.Helper()
+	s, url = copied(t)
+	s.start()
+	return s, url
+}
+
+// copied is the quickstart before it runs.
+func copied(t *testing.T) (s *site, url string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "quick") // short: it holds a socket
 	if err != nil {
@@ -100,7 +109,6 @@ func quickstart(t *testing.T) (s *site, url string) {
 	for _, n := range names {
 		copyFile(t, filepath.Join(bin(t), "plugins", n.Name()), filepath.Join(s.plugins, n.Name()), nil)
 	}
-	s.start()
 	return s, "http://" + addr
 }
 
@@ -136,6 +144,9 @@ func (s *site) start() {
 	s.t.Helper()
 	cmd := exec.Command(filepath.Join(bin(s.t), "host"), "run", "-c", s.config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = s.dir, s.out, s.out, s.env()
+	if s.stdout != nil {
+		cmd.Stdout = s.stdout
+	}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,5 +84,33 @@ func TestQuickstartPortTaken(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err == nil || cmd.ProcessState.ExitCode() != exitRolledBack || !strings.Contains(string(out), "in use by host-spawner (pid ") || !strings.Contains(string(out), "host.hcl:") {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Whoever reads the daemon's output may go away, as tee does: that ends
+// nothing, and it is said where somebody may still read.
+func TestNobodyReadsTheOutput(t *testing.T) {
+	s, url := copied(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.stdout = w
+	s.start()
+	_ = w.Close()
+	_ = r.Close()
+	before := s.pids()
+	for range 3 {
+		s.host(0, "emit", "cron.clock.tick", "-d", "{}") // log writes it
+	}
+	s.until("it is said", func() bool { return strings.Contains(s.out.String(), "standard output cannot be written") })
+	if status, answer, _ := s.post("POST", url+"/orders", `{"id":"o-1","total":12}`); status != http.StatusOK {
+		t.Errorf("%d %v", status, answer)
+	}
+	if after := s.pids(); !maps.Equal(before, after) {
+		t.Errorf("processes: %v, then %v", before, after)
+	}
+	if n := strings.Count(s.out.String(), "standard output cannot be written"); n != 1 {
+		t.Errorf("said %d times", n)
 	}
 }

@@ -44,6 +44,8 @@ one root binds the ports 80, 443 and those from 1024 on, and any other user what
 the system allows. host doctor shows the policy in force.`,
 		Args: usage.None,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Whoever reads what it prints may go away. Not Ignore: programs inherit that.
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 			s, err := a.source()
 			if err != nil {
 				return err
