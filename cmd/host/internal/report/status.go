@@ -126,11 +126,20 @@ func waits(out terminal.Printer, s observe.Status) {
 	}
 }
 
+// outcome are the reasons that are not something that happened to a delivery.
+var outcome = map[string]string{
+	"rejected":  "given up, because another route rejected the promise",
+	"withdrawn": "given up, because the emitter withdrew the event",
+}
+
 // reasons shows what ended without success: 3 dead by crashed, 1 rejected by queue_full.
 func reasons(all []observe.Reason) string {
 	parts := make([]string, len(all))
 	for n, r := range all {
 		parts[n] = fmt.Sprintf("%d %s by %s", r.Count, r.Ending, terminal.Plain(r.Reason))
+		if why := outcome[r.Reason]; why != "" {
+			parts[n] = fmt.Sprintf("%d %s", r.Count, why)
+		}
 	}
 	return strings.Join(parts, ", ")
 }
