@@ -99,9 +99,19 @@ func again(t *testing.T, change func(*exec.Cmd)) bool {
 func alone(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("*** LEFT OUT: a network namespace of its own needs root")
+		needRoot(t, "a network namespace of its own")
 	}
 	return again(t, func(cmd *exec.Cmd) { cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET })
+}
+
+// needRoot ends a test that needs root where it is not: loudly, and as a failure
+// under CI=true.
+func needRoot(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal("only root can do this: " + why)
+	}
+	t.Skip("*** NOT ROOT, LEFT OUT: " + why)
 }
 
 // ip runs ip(8).

@@ -45,7 +45,7 @@ func TestUnprivileged(t *testing.T) {
 	}
 	dir := os.Getenv("RESOURCE_TEST_DIR")
 	if dir == "" {
-		t.Skip("*** LEFT OUT: what another user may not have needs root to be set up")
+		needRoot(t, "become another user")
 	}
 	table := resource.NewTable(serve(t))
 	for _, want := range []resource.Want{
