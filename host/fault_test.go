@@ -19,7 +19,6 @@ import (
 	"github.com/pluginhost/host/host/apply"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
-	"github.com/pluginhost/host/host/spawner/server"
 )
 
 // faults says how many runs, and from which seed.
@@ -136,19 +135,8 @@ route "r" {
 
 func killedOnce(t *testing.T, r *rand.Rand, form, arrow, plugin string) {
 	dir := setup(t, "")
-	if form != alone { // as root another user runs in it, and makes sockets
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if os.Geteuid() == 0 {
-			u, err := server.Lookup("nobody")
-			if err == nil {
-				err = os.Chown(dir, int(u.UID), int(u.GID))
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+	if form != alone {
+		lend(t, dir)
 	}
 	if err := os.Link(plugin, filepath.Join(dir, "plugins", "probe-1.0.0")); err != nil {
 		copyProbe(t, filepath.Join(dir, "plugins", "probe-1.0.0"))

@@ -189,6 +189,47 @@ func spawnAs(t *testing.T, form, dir, arrow string, env ...string) *process {
 	return p
 }
 
+// lend makes a directory one for a daemon of two processes: as root another user
+// runs in it, and makes sockets.
+func lend(t *testing.T, dir string) {
+	t.Helper()
+	err := os.Chmod(dir, 0o755)
+	if err == nil && os.Geteuid() == 0 {
+		var u *server.User
+		if u, err = server.Lookup("nobody"); err == nil {
+			err = os.Chown(dir, int(u.UID), int(u.GID))
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// forms runs a test with a daemon in this process, and with one of two processes.
+func forms(t *testing.T, hcl string, test func(t *testing.T, d *daemon, p *process), plugins ...string) {
+	t.Run("embedded", func(t *testing.T) { test(t, run(t, setup(t, hcl, plugins...)), nil) })
+	t.Run("two processes", func(t *testing.T) {
+		dir := setup(t, hcl, plugins...)
+		lend(t, dir)
+		p := spawnAs(t, theManager, dir, "")
+		if p.Client == nil {
+			t.Fatal(p.log)
+		}
+		d := &daemon{Client: p.Client, t: t, dir: dir, stdout: p.log, log: p.log}
+		t.Cleanup(func() {
+			_ = p.stdin.Close()
+			p.wait(t)
+			if !p.cmd.ProcessState.Success() {
+				t.Errorf("the daemon ended with %s", p.cmd.ProcessState)
+			}
+			if t.Failed() {
+				t.Logf("log of the daemon:\n%s", p.log)
+			}
+		})
+		test(t, d, p)
+	})
+}
+
 // ready waits until a manager is ready, or the daemon has ended.
 func (p *process) ready(t *testing.T) {
 	t.Helper()

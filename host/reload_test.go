@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,8 @@ func (d *daemon) drained() {
 }
 
 // The socket is one and the same over 200 reloads, a replacement of its
-// instance, an upgrade of its plugin and a crash of its process.
+// instance, an upgrade of its plugin, a crash of its process, and one of the
+// manager.
 func TestSocketIsOne(t *testing.T) {
 	port := freePort(t)
 	hcl := func(n int, prefix string) string {
@@ -40,43 +42,54 @@ route "r" {
 }
 `, prefix, port, n%2+1)
 	}
-	d := run(t, setup(t, hcl(0, "0"), "probe-1.0.0"))
-	socket, pid := inode(t, port), d.instance("probe.a").Pid
-	says := func(when, want string) {
-		t.Helper()
-		if now := inode(t, port); now != socket {
-			t.Fatalf("%s: the socket changed from %s to %s", when, socket, now)
+	forms(t, hcl(0, "0"), func(t *testing.T, d *daemon, p *process) {
+		socket, pid := inode(t, port), d.instance("probe.a").Pid
+		says := func(when, want string) {
+			t.Helper()
+			if now := inode(t, port); now != socket {
+				t.Fatalf("%s: the socket changed from %s to %s", when, socket, now)
+			}
+			if got, err := ask(port); err != nil || got != want {
+				t.Fatalf("%s: it says %q, %v; want %q", when, got, err, want)
+			}
 		}
-		if got, err := ask(port); err != nil || got != want {
-			t.Fatalf("%s: it says %q, %v; want %q", when, got, err, want)
+		for n := range 200 {
+			prefix := fmt.Sprint((n + 1) / 20) // every twentieth replaces the instance
+			d.write("host.hcl", hcl(n+1, prefix))
+			d.must(apply.Committed)
+			if n%10 == 9 {
+				d.drained()
+				says(fmt.Sprintf("reload %d", n), prefix)
+			}
 		}
-	}
-	for n := range 200 {
-		prefix := fmt.Sprint((n + 1) / 20) // every twentieth replaces the instance
-		d.write("host.hcl", hcl(n+1, prefix))
+		if now := d.instance("probe.a").Pid; now != pid {
+			t.Errorf("the process changed from %d to %d, though its executable did not", pid, now)
+		}
+		drop(t, d.dir, "probe-1.1.0")
 		d.must(apply.Committed)
-		if n%10 == 9 {
-			d.drained()
-			says(fmt.Sprintf("reload %d", n), prefix)
+		d.drained()
+		says("the upgrade", "10")
+		if in := d.instance("probe.a"); in.Version != "1.1.0" || alive(pid) {
+			t.Errorf("after the upgrade: %+v; the old process lives: %v", in, alive(pid))
 		}
-	}
-	if now := d.instance("probe.a").Pid; now != pid {
-		t.Errorf("the process changed from %d to %d, though its executable did not", pid, now)
-	}
-	drop(t, d.dir, "probe-1.1.0")
-	d.must(apply.Committed)
-	d.drained()
-	says("the upgrade", "10")
-	if in := d.instance("probe.a"); in.Version != "1.1.0" || alive(pid) {
-		t.Errorf("after the upgrade: %+v; the old process lives: %v", in, alive(pid))
-	}
-	if err := syscall.Kill(d.instance("probe.a").Pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	says("the crash", "10")
-	if kept := len(d.generations().Kept); kept > 20 {
-		t.Errorf("%d generations are kept", kept)
-	}
+		if err := syscall.Kill(d.instance("probe.a").Pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		says("the crash", "10")
+		if kept := len(d.generations().Kept); kept > 20 {
+			t.Errorf("%d generations are kept", kept)
+		}
+		if p == nil {
+			return
+		}
+		if err := syscall.Kill(p.manager(t), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		says("the crash of the manager", "10")
+		p.ready(t)
+		d.Client = p.Client
+		says("the next manager", "10")
+	}, "probe-1.0.0")
 }
 
 // A binary is upgraded under requests all the time: the new process is ready
@@ -154,61 +167,75 @@ route "r" {
 }
 
 // Of 50 instances one takes long to verify: progress streams, the other 49
-// finish, the daemon answers, and a newer reload cancels it.
+// finish, the daemon answers as ever, and a newer reload cancels it.
 func TestOneOfFiftyIsSlow(t *testing.T) {
-	d := run(t, setup(t, two, "probe-1.0.0"))
-	var hcl strings.Builder
-	for n := range 50 {
-		takes := "0s"
-		if n == 7 {
-			takes = "10m"
-		}
-		fmt.Fprintf(&hcl, "plugin \"probe\" \"s%d\" { verify_takes = %q }\n", n, takes)
-	}
-	d.write("more.hcl", hcl.String())
-	verified := make(chan string, 100)
-	var percent atomic.Int64
-	first := make(chan apply.Result, 1)
-	go func() {
-		r, _ := d.Reload(t.Context(), apply.Request{}, func(p apply.Progress) {
-			switch {
-			case p.Phase == apply.Verify && p.Done:
-				verified <- p.Address
-			case p.Address == "probe.s7":
-				percent.Add(1)
+	forms(t, two, func(t *testing.T, d *daemon, _ *process) {
+		var hcl strings.Builder
+		for n := range 50 {
+			takes := "0s"
+			if n == 7 {
+				takes = "10m"
 			}
-		})
-		first <- r
-	}()
-	for range 49 {
+			fmt.Fprintf(&hcl, "plugin \"probe\" \"s%d\" { verify_takes = %q }\n", n, takes)
+		}
+		d.write("more.hcl", hcl.String())
+		verified := make(chan string, 100)
+		var percent atomic.Int64
+		first := make(chan apply.Result, 1)
+		go func() {
+			r, _ := d.Reload(t.Context(), apply.Request{}, func(p apply.Progress) {
+				switch {
+				case p.Phase == apply.Verify && p.Done:
+					verified <- p.Address
+				case p.Address == "probe.s7":
+					percent.Add(1)
+				}
+			})
+			first <- r
+		}()
+		for range 49 {
+			select {
+			case a := <-verified:
+				if a == "probe.s7" {
+					t.Error("the slow one is verified")
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("the others do not finish")
+			}
+		}
+		before := percent.Load()
+		until(t, "its progress streams", func() bool { return percent.Load() > before+3 })
+		if s := d.status(); s.Generation != 1 || s.Reloading == nil || s.Reloading.Phase != "verify" {
+			t.Errorf("the status meanwhile: generation %d, %+v", s.Generation, s.Reloading)
+		}
+		// The machine may have other work; an answer that waits for the verify
+		// would be late each time.
+		took := make([]time.Duration, 50)
+		for n := range took {
+			start := time.Now()
+			d.status()
+			took[n] = time.Since(start)
+		}
+		slices.Sort(took)
+		t.Logf("the control API answers in %s to %s, the median is %s", took[0], took[49], took[25])
+		if took[0] > 50*time.Millisecond {
+			t.Error("that is too long")
+		}
+		d.wants("probe.a.said", `{"text":"x"}`, "b:x")
+		d.write("more.hcl", "")
+		d.must(apply.Unchanged)
 		select {
-		case a := <-verified:
-			if a == "probe.s7" {
-				t.Error("the slow one is verified")
+		case r := <-first:
+			if r.Outcome != apply.Superseded {
+				t.Errorf("the older reload ended %s", r.Outcome)
 			}
 		case <-time.After(time.Minute):
-			t.Fatal("the others do not finish")
+			t.Error("the older reload goes on")
 		}
-	}
-	before := percent.Load()
-	until(t, "its progress streams", func() bool { return percent.Load() > before+3 })
-	if s := d.status(); s.Generation != 1 || s.Reloading == nil || s.Reloading.Phase != "verify" {
-		t.Errorf("the status meanwhile: generation %d, %+v", s.Generation, s.Reloading)
-	}
-	d.wants("probe.a.said", `{"text":"x"}`, "b:x")
-	d.write("more.hcl", "")
-	d.must(apply.Unchanged)
-	select {
-	case r := <-first:
-		if r.Outcome != apply.Superseded {
-			t.Errorf("the older reload ended %s", r.Outcome)
+		if s := d.status(); s.Reloading != nil || len(s.Instances) != 2 {
+			t.Errorf("something is left: %+v", s)
 		}
-	case <-time.After(time.Minute):
-		t.Error("the older reload goes on")
-	}
-	if s := d.status(); s.Reloading != nil || len(s.Instances) != 2 {
-		t.Errorf("something is left: %+v", s)
-	}
+	}, "probe-1.0.0")
 }
 
 // A plan reserves and verifies on the live daemon, and says what will drain.
