@@ -80,13 +80,12 @@ is over.`,
 	return cmd
 }
 
-// progress prints progress where somebody looks.
+// progress prints progress where somebody looks, and is nil where nobody does.
 func (a *app) progress(quiet bool) func(apply.Progress) {
-	return func(p apply.Progress) {
-		if !quiet && !a.json() && terminal.Is(a.stderr) {
-			report.Progress(a.printer(a.stderr), p)
-		}
+	if quiet || a.json() || !terminal.Is(a.stderr) {
+		return nil
 	}
+	return func(p apply.Progress) { report.Progress(a.printer(a.stderr), p) }
 }
 
 // notApplied is the exit for what was undone before the commit.

@@ -48,7 +48,8 @@ func (s *Server) Run(ctx context.Context, b Backend) error {
 	defer func() { _ = s.lock.Close() }()
 	mux := http.NewServeMux()
 	path, api := controlpbconnect.NewControlHandler(&handler{backend: b, ending: ctx}, connect.WithReadMaxBytes(maxRequest),
-		connect.WithSendMaxBytes(4*maxRequest), connect.WithCodec(jsonCodec{"json"}), connect.WithCodec(jsonCodec{"json; charset=utf-8"}))
+		connect.WithSendMaxBytes(4*maxRequest), connect.WithCompression("gzip", nil, nil),
+		connect.WithCodec(jsonCodec{"json"}), connect.WithCodec(jsonCodec{"json; charset=utf-8"}))
 	mux.Handle(path, readFirst(api))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -125,6 +126,9 @@ func (h *handler) Reload(ctx context.Context, req *connect.Request[controlpb.Rel
 		}
 	}
 	return streamed(stream, func(progress func(apply.Progress)) (apply.Result, error) {
+		if req.Msg.GetQuiet() {
+			progress = nil
+		}
 		return h.backend.Reload(ctx, r, progress)
 	})
 }

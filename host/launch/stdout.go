@@ -22,7 +22,9 @@ const (
 // handshakeLine is what go-plugin may see: core version, protocol version,
 // network, address, protocol, and no more than it needs. The address is a path,
 // which may hold spaces and letters of any language.
-var handshakeLine = regexp.MustCompile(`^\d{1,3}\|\d{1,5}\|[a-z]{1,10}\|[^|[:cntrl:]]+(\|[\x20-\x7e]*)*$`)
+var handshakeLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\d{1,3}\|\d{1,5}\|[a-z]{1,10}\|[^|[:cntrl:]]+(\|[\x20-\x7e]*)*$`)
+})
 
 // stdout reads a process's standard output: the handshake line goes to
 // go-plugin, what follows it to the writer.
@@ -59,7 +61,7 @@ func (s *stdout) shake(r *bufio.Reader) bool {
 		b, err := r.ReadSlice('\n')
 		total += len(b)
 		text := strings.TrimRight(string(b), "\r\n")
-		if err == nil && handshakeLine.MatchString(text) {
+		if err == nil && handshakeLine().MatchString(text) {
 			s.mu.Lock()
 			s.shook = text
 			s.mu.Unlock()

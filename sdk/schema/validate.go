@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -28,11 +29,17 @@ const (
 )
 
 var (
-	namePattern    = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
-	capPattern     = regexp.MustCompile(`^[a-z][a-z0-9_.:-]{0,62}$`)
-	versionPattern = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
+	namePattern    = pattern(`^[a-z][a-z0-9_]{0,62}$`)
+	capPattern     = pattern(`^[a-z][a-z0-9_.:-]{0,62}$`)
+	versionPattern = pattern(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
 		`(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$`)
 )
+
+// pattern is compiled when it is first asked for: that takes longer than all else
+// that a command does before it asks its daemon.
+func pattern(s string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(s) })
+}
 
 // Reserved attribute names and plugin names mean something else in HCL.
 var (
@@ -44,12 +51,12 @@ var (
 // everything that is wrong, up to a bound, and names the place of each.
 func (m *Manifest) Validate() error {
 	v := &validation{}
-	if !namePattern.MatchString(m.Name) {
+	if !namePattern().MatchString(m.Name) {
 		v.addf("name", "%.80q is not a plugin name: a lower-case letter, then at most 62 lower-case letters, digits and underscores", m.Name)
 	} else if slices.Contains(reservedPlugins, m.Name) {
 		v.addf("name", "%q means something else in a configuration; choose another", m.Name)
 	}
-	if len(m.Version) > maxVersion || !versionPattern.MatchString(m.Version) {
+	if len(m.Version) > maxVersion || !versionPattern().MatchString(m.Version) {
 		v.addf("version", "%.80q is not a semantic version such as 1.2.3, without a leading v", m.Version)
 	}
 	v.doc("doc", m.Doc)
@@ -82,7 +89,7 @@ func (m *Manifest) Validate() error {
 		v.addf("capabilities", "there are %d; at most %d are allowed", len(m.Capabilities), maxCaps)
 	}
 	for _, c := range m.Capabilities[:min(len(m.Capabilities), maxCaps)] {
-		if !capPattern.MatchString(c) {
+		if !capPattern().MatchString(c) {
 			v.addf("capabilities", "%.80q is not the name of a capability", c)
 		}
 	}
@@ -105,7 +112,7 @@ func (v *validation) addf(at, format string, args ...any) {
 }
 
 func (v *validation) named(list, name string, seen map[string]bool) string {
-	if !namePattern.MatchString(name) {
+	if !namePattern().MatchString(name) {
 		v.addf(list, "%.80q is not a name: a lower-case letter, then lower-case letters, digits and underscores", name)
 		return list
 	}

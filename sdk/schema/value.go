@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -106,7 +105,7 @@ func checkObject(t *Type, m map[string]any) error {
 }
 
 var (
-	bytesPattern = regexp.MustCompile(`^(\d+(?:\.\d+)?)\s*([kKMGT]?i?B?)$`)
+	bytesPattern = pattern(`^(\d+(?:\.\d+)?)\s*([kKMGT]?i?B?)$`)
 	bytesUnits   = map[string]float64{
 		"": 1, "B": 1,
 		"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
@@ -117,7 +116,7 @@ var (
 // ParseBytes reads a number of bytes: "512", "64KiB", "1.5MB". K, M, G and T
 // are powers of 1000, Ki, Mi, Gi and Ti powers of 1024; the B may be left out.
 func ParseBytes(s string) (int64, error) {
-	m := bytesPattern.FindStringSubmatch(strings.TrimSpace(s))
+	m := bytesPattern().FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
 		return 0, fmt.Errorf("%.40q is not a number of bytes such as 64KiB", s)
 	}

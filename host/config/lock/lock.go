@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/google/renameio/v2"
 	"github.com/hashicorp/hcl/v2"
@@ -43,7 +44,7 @@ type Lock struct {
 	Plugins []Plugin `hcl:"plugin,block"`
 }
 
-var hex64 = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var hex64 = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{64}$`) })
 
 // Read reads the lock file of a configuration directory. The error is ErrNone
 // when there is none.
@@ -82,7 +83,7 @@ func parse(b []byte, path string) (*Lock, error) {
 		return nil, bad(diags)
 	}
 	for _, p := range l.Plugins {
-		if !hex64.MatchString(p.Digest) {
+		if !hex64().MatchString(p.Digest) {
 			return nil, fmt.Errorf("%s: sha256 of plugin %q is not 64 hexadecimal digits; write it anew with host plugins lock", path, p.Name)
 		}
 	}

@@ -1639,6 +1639,7 @@ type ReloadRequest struct {
 	Plan          *Held                  `protobuf:"bytes,3,opt,name=plan,proto3" json:"plan,omitempty"`                             // apply this plan and no other
 	ConfirmNs     int64                  `protobuf:"varint,4,opt,name=confirm_ns,json=confirmNs,proto3" json:"confirm_ns,omitempty"` // return unless confirmed within; 0: no need
 	Wait          bool                   `protobuf:"varint,5,opt,name=wait,proto3" json:"wait,omitempty"`                            // until the old instances have ended
+	Quiet         bool                   `protobuf:"varint,6,opt,name=quiet,proto3" json:"quiet,omitempty"`                          // without progress: the result only
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1704,6 +1705,13 @@ func (x *ReloadRequest) GetConfirmNs() int64 {
 func (x *ReloadRequest) GetWait() bool {
 	if x != nil {
 		return x.Wait
+	}
+	return false
+}
+
+func (x *ReloadRequest) GetQuiet() bool {
+	if x != nil {
+		return x.Quiet
 	}
 	return false
 }
@@ -4262,14 +4270,15 @@ const file_control_proto_rawDesc = "" +
 	"\x06one_of\x18\x06 \x03(\tR\x05oneOf\x12\x16\n" +
 	"\x06access\x18\a \x01(\tR\x06access\"&\n" +
 	"\vPlanRequest\x12\x17\n" +
-	"\ahold_ns\x18\x01 \x01(\x03R\x06holdNs\"\x95\x01\n" +
+	"\ahold_ns\x18\x01 \x01(\x03R\x06holdNs\"\xab\x01\n" +
 	"\rReloadRequest\x12\x16\n" +
 	"\x06return\x18\x01 \x01(\bR\x06return\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\x04R\x02to\x12)\n" +
 	"\x04plan\x18\x03 \x01(\v2\x15.host.control.v1.HeldR\x04plan\x12\x1d\n" +
 	"\n" +
 	"confirm_ns\x18\x04 \x01(\x03R\tconfirmNs\x12\x12\n" +
-	"\x04wait\x18\x05 \x01(\bR\x04wait\"x\n" +
+	"\x04wait\x18\x05 \x01(\bR\x04wait\x12\x14\n" +
+	"\x05quiet\x18\x06 \x01(\bR\x05quiet\"x\n" +
 	"\x04Held\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04base\x18\x02 \x01(\x04R\x04base\x12\x16\n" +
