@@ -175,11 +175,11 @@ func (i *instance) handleCall(c *work.Call) {
 	}
 }
 
-// rest is called after each call. When nothing waits for a worker, what is
+// rest is called after calls. When nothing waits for a worker, what is
 // settled goes out from here, and so does the credit for it; else the writer
 // sends it while the next handler runs, and credit is given in larger parts.
-func (i *instance) rest(last bool) {
-	if n := i.owed.Add(1); last || 4*int(n) >= i.credit {
+func (i *instance) rest(calls int, last bool) {
+	if n := i.owed.Add(uint32(calls)); last || 4*int(n) >= i.credit {
 		if n = i.owed.Swap(0); n > 0 {
 			_ = i.process.lane.PutCredit(i.handle, n)
 		}

@@ -103,9 +103,7 @@ func (c *Crew) pass(self uint64) {
 		return
 	}
 	for _, p := range c.fed {
-		p.shun()
-		p.Rouse()
-		p.rest(true)
+		p.leave()
 	}
 	go c.lead(self + leaders)
 }

@@ -21,13 +21,17 @@ type reading struct {
 	frames chan func(put func(Handler))
 	reads  atomic.Int32 // calls of next
 	rests  atomic.Int32
+	rested atomic.Int32 // calls
 	ended  chan error
 }
 
 func read(limit int) *reading {
 	r := &reading{frames: make(chan func(func(Handler))), ended: make(chan error, 1)}
 	r.crew = NewCrew(func() bool { return false })
-	r.pool = NewPool(limit, func(c *Call) { c.Run() }, func(bool) { r.rests.Add(1) })
+	r.pool = NewPool(limit, func(c *Call) { c.Run() }, func(calls int, _ bool) {
+		r.rests.Add(1)
+		r.rested.Add(int32(calls))
+	})
 	go func() {
 		r.ended <- r.crew.Run(func() error {
 			r.reads.Add(1)
@@ -65,8 +69,8 @@ func TestLeaderHandles(t *testing.T) {
 			r.frames <- func(put func(Handler)) { put(nothing); put(nothing); put(nothing) }
 		}
 		synctest.Wait()
-		if r.pool.workers != 0 || r.rests.Load() != 3 || r.reads.Load() != 4 {
-			t.Errorf("%d workers, %d rests, %d reads", r.pool.workers, r.rests.Load(), r.reads.Load())
+		if r.pool.workers != 0 || r.rests.Load() != 3 || r.rested.Load() != 9 || r.reads.Load() != 4 {
+			t.Errorf("%d workers, %d rests of %d, %d reads", r.pool.workers, r.rests.Load(), r.rested.Load(), r.reads.Load())
 		}
 		r.end(t)
 	})
@@ -85,8 +89,8 @@ func TestLeadPasses(t *testing.T) {
 		}
 		time.Sleep(5 * tick)
 		synctest.Wait()
-		if r.reads.Load() != 2 || done != 1 || r.rests.Load() == 0 {
-			t.Errorf("%d reads, %d done, %d rests", r.reads.Load(), done, r.rests.Load())
+		if r.reads.Load() != 2 || done != 1 || r.rested.Load() != 2 {
+			t.Errorf("%d reads, %d done, %d rested", r.reads.Load(), done, r.rested.Load())
 		}
 		// For a while workers handle what comes, so that nothing waits at all.
 		at := time.Now()

@@ -16,7 +16,7 @@ import (
 // handler, and one that is done takes the next call before anybody wakes.
 type Pool struct {
 	handle func(*Call)
-	rest   func(last bool)
+	rest   func(calls int, last bool)
 	limit  int // calls at once
 
 	mu      sync.Mutex
@@ -26,6 +26,7 @@ type Pool struct {
 	calls   *Call     // queued and being handled
 	count   int       // of calls
 	busy    int       // of calls: not handled yet, at most limit
+	done    int       // of calls: handled by the leader, of which rest was not told
 	workers int
 	idle    int
 	waking  bool          // a worker is on its way
@@ -35,10 +36,10 @@ type Pool struct {
 	empty   chan struct{} // closed when count is 0; nil when nobody waits
 }
 
-// NewPool returns a pool that handles up to limit calls at once. After each
-// call, when its place is free, rest is called, and told whether no other waits
-// for a worker.
-func NewPool(limit int, handle func(*Call), rest func(last bool)) *Pool {
+// NewPool returns a pool that handles up to limit calls at once. After calls,
+// when their places are free, rest is called, and told how many there were and
+// whether no other waits.
+func NewPool(limit int, handle func(*Call), rest func(calls int, last bool)) *Pool {
 	p := &Pool{handle: handle, rest: rest, limit: limit}
 	p.wake.L = &p.mu
 	return p
@@ -112,7 +113,7 @@ func (p *Pool) work() {
 		p.busy-- // before rest, which may ask for the next call
 		last := p.head == len(p.queue)
 		p.mu.Unlock()
-		p.rest(last) // before anybody learns that there are no calls left
+		p.rest(1, last) // before anybody learns that there are no calls left
 		p.mu.Lock()
 		if !c.held {
 			p.remove(c)
@@ -146,18 +147,29 @@ func (p *Pool) serve(crew *Crew, self uint64) {
 		}
 		calls++
 		p.mu.Lock()
-		if last := p.head == len(p.queue); last || !leads {
-			if leads {
-				p.judge(time.Since(begin), calls)
-			}
-			p.mu.Unlock()
-			p.rest(last)
-			p.mu.Lock()
+		p.busy-- // before rest, which may ask for the next call
+		p.done++
+		last := p.head == len(p.queue)
+		if last && leads {
+			p.judge(time.Since(begin), calls)
+		}
+		if last || !leads {
+			p.tell(last)
 		}
 		if !c.held {
 			p.remove(c)
 		}
 	}
+}
+
+// tell has rest told what the leader has done. The lock is held, but not
+// meanwhile.
+func (p *Pool) tell(last bool) {
+	n := p.done
+	p.done = 0
+	p.mu.Unlock()
+	p.rest(n, last)
+	p.mu.Lock()
 }
 
 // How many calls are the workers' after one that took long: at first, and at
@@ -174,10 +186,18 @@ func (p *Pool) shy() bool {
 	return p.slow > 0
 }
 
-// shun leaves calls to the workers for a while.
-func (p *Pool) shun() {
+// leave is for what the leader does not go on with: workers do, and for a while
+// have what comes.
+func (p *Pool) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.shun()
+	p.rouse()
+	p.tell(true)
+}
+
+// shun leaves calls to the workers for a while. The lock is held.
+func (p *Pool) shun() {
 	p.slower = min(max(2*p.slower, slowLeast), slowMost)
 	p.slow = p.slower
 }
@@ -186,10 +206,9 @@ func (p *Pool) shun() {
 func (p *Pool) judge(took time.Duration, calls int) {
 	if took <= time.Duration(calls)*quick {
 		p.slower = 0
-		return
+	} else {
+		p.shun()
 	}
-	p.slower = min(max(2*p.slower, slowLeast), slowMost)
-	p.slow = p.slower
 }
 
 // Hold keeps a call that is being handled after its handler has returned,

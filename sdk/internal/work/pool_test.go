@@ -58,12 +58,13 @@ func TestSlabKeeps(t *testing.T) {
 // be there before the worker goes on: its place is free by then.
 func TestPoolHasRoomWhenItRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var s Slab
 		call := func() *Call {
-			return NewCall("do", func(context.Context, []byte) ([]byte, error) { return nil, nil }, &wire.Deliver{})
+			return s.Call("do", func(context.Context, []byte) ([]byte, error) { return nil, nil }, &wire.Deliver{})
 		}
 		var p *Pool
 		handled := 0
-		p = NewPool(1, func(c *Call) { c.Run() }, func(bool) {
+		p = NewPool(1, func(c *Call) { c.Run() }, func(int, bool) {
 			if handled++; handled < 3 && !p.Put(call()) {
 				t.Error("there is no room for the call after")
 			}
@@ -87,7 +88,7 @@ func TestPoolRests(t *testing.T) {
 		var p *Pool
 		var s Slab
 		blocked := make(chan struct{})
-		p = NewPool(3, func(c *Call) { c.Run() }, func(last bool) {
+		p = NewPool(3, func(c *Call) { c.Run() }, func(_ int, last bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, last)
