@@ -458,6 +458,9 @@ route "r" {
 	if out, code := d.host("events", "replay", r.ID.String()); code != 0 || out != r.ID.String()+" on route r: replayed\n" {
 		t.Errorf("replay: %d %s", code, out)
 	}
+	if out, code := d.host("events", "replay", r.ID.String()); code != 1 || !strings.Contains(out, "not among the dead deliveries") {
+		t.Errorf("a second replay: %d %s", code, out)
+	}
 	until(t, "the replay succeeds", func() bool {
 		s := d.status()
 		return s.Routes[0].Resolved == 1 && s.Routes[0].Replayed == 1 && s.Dead == 0
@@ -470,5 +473,55 @@ route "r" {
 	})
 	if !found {
 		t.Error("the recorder does not tell of the replay")
+	}
+}
+
+// Many replay one dead delivery over the control API at once: one has it, each
+// other is told why not.
+func TestReplayAtOnce(t *testing.T) {
+	d := run(t, setup(t, `
+plugin "probe" "a" {}
+plugin "probe" "b" {}
+plugin "probe" "dead" {}
+route "r" {
+  from = probe.a.said
+  to   = probe.b.fail
+  delivery {
+    attempts    = 1
+    dead_letter = probe.dead.echo
+  }
+}
+`, "probe-1.0.0"))
+	id := d.emit("probe.a.said", `{"text":"x","count":9}`).ID
+	const many = 8
+	answers := make(chan *wire.Error, many)
+	begin := make(chan struct{})
+	for range many {
+		go func() {
+			<-begin
+			done, err := d.Replay(t.Context(), control.ReplayRequest{Events: []wire.ID{id}})
+			if err != nil || len(done) != 1 {
+				t.Errorf("%+v, %v", done, err)
+				answers <- nil
+				return
+			}
+			answers <- done[0].Err
+		}()
+	}
+	close(begin)
+	won := 0
+	for range many {
+		switch err := <-answers; {
+		case err == nil:
+			won++
+		case err.Reason != wire.ReasonNotDead || err.Code != wire.NotFound:
+			t.Errorf("%v", err)
+		}
+	}
+	// It fails again, and is dead again: whoever came after that has replayed
+	// another death of it. The ledger says how often.
+	until(t, "the replays end", func() bool { return d.status().Events.Pending == 0 && d.status().Routes[0].Pending == 0 })
+	if n := d.status().Routes[0].Replayed; n != uint64(won) || won == 0 {
+		t.Errorf("%d were told that they replayed it, the ledger says %d", won, n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -36,9 +37,15 @@ func (d *daemon) Replay(_ context.Context, r control.ReplayRequest) ([]observe.R
 	if len(r.Events) == 0 && r.Route == "" && !r.All {
 		return nil, &wire.Error{Code: wire.InvalidArgument, Message: "say what to replay: events, a route, or all"}
 	}
-	return d.router.Replay(func(x *observe.Dead) bool {
+	done := d.router.Replay(func(x *observe.Dead) bool {
 		return r.All || (len(r.Events) == 0 || slices.Contains(r.Events, x.Event)) && (r.Route == "" || r.Route == x.Route)
-	}), nil
+	})
+	for _, id := range r.Events { // whoever names one is told of it
+		if !slices.ContainsFunc(done, func(x observe.Replayed) bool { return x.Event == id }) {
+			done = append(done, observe.Replayed{Event: id, Route: r.Route, Err: route.NotDead()})
+		}
+	}
+	return done, nil
 }
 
 // maxCauses bounds the chain of causes of a story.

@@ -24,7 +24,8 @@ func (r *Router) Dead() (dead []observe.Dead, forgotten uint64) {
 // attempts, without its deadline, and with the input that the route makes of it
 // now. when is not asked again. Each counts as accepted by its route once more,
 // and as dead still; nobody waits for it, and the ledger of events does not
-// know it. One that its route does not take stays where it is.
+// know it. One that its route does not take stays where it is. Of two replays of
+// one dead delivery at once, one has it and the other gets reason not_dead.
 func (r *Router) Replay(want func(*observe.Dead) bool) []observe.Replayed {
 	r.c.Mu.Lock()
 	bodies := r.c.Graves.All()
@@ -37,6 +38,9 @@ func (r *Router) Replay(want func(*observe.Dead) bool) []observe.Replayed {
 	}
 	return done
 }
+
+// NotDead is why an event was not replayed that has no dead delivery.
+func NotDead() *wire.Error { return reason.NotDead() }
 
 func (r *Router) replay(b *grave.Body) *wire.Error {
 	address := b.Event.Source

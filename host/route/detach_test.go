@@ -3,6 +3,7 @@ package route
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -295,6 +296,53 @@ func TestReplay(t *testing.T) {
 		}
 		if dead, _ := g.r.Dead(); len(dead) != 0 {
 			t.Errorf("still dead: %+v", dead)
+		}
+	})
+}
+
+// Of two replays of one dead delivery at once one wins: the other has seen it
+// dead, too, and is told that it is not any more.
+func TestReplayTwiceAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		g.r.Swap([]config.Route{routeTo("r", "b", func(d *config.Delivery) {
+			d.Attempts, d.DeadLetter = 1, &config.Endpoint{Instance: "dead", Name: "do"}
+		})})
+		b := g.attach("b", 9)
+		g.attach("dead", 9)
+		a := g.source("a", "said")
+		a.emit("1")
+		_ = b.fail(b.one(t), wire.Internal, false)
+		var both sync.WaitGroup // have looked
+		both.Add(2)
+		answers := make(chan []observe.Replayed, 2)
+		for range 2 {
+			go func() {
+				answers <- g.r.Replay(func(*observe.Dead) bool {
+					both.Done()
+					both.Wait()
+					return true
+				})
+			}()
+		}
+		won, lost := 0, 0
+		for range 2 {
+			switch done := <-answers; {
+			case len(done) != 1:
+				t.Fatalf("%+v", done)
+			case done[0].Err == nil:
+				won++
+			case done[0].Err.Reason == wire.ReasonNotDead && done[0].Err.Code == wire.NotFound:
+				lost++
+			default:
+				t.Errorf("%+v", done[0].Err)
+			}
+		}
+		if won != 1 || lost != 1 {
+			t.Errorf("%d won, %d lost", won, lost)
+		}
+		_ = b.resolve(b.one(t), "") // and nothing else came
+		if l := g.ledger("r"); l.Accepted != 2 || l.Replayed != 1 || l.Resolved != 1 || l.Dead != 1 {
+			t.Errorf("%+v", l)
 		}
 	})
 }

@@ -43,6 +43,7 @@ const (
 	ReasonUnknownToken   = "unknown_token"   // NotFound: no delivery has or had this token
 	ReasonWithdrawn      = "withdrawn"       // Canceled: the emitter does not want the outcome
 	ReasonRejected       = "rejected"        // Canceled: another route rejected the promise
+	ReasonNotDead        = "not_dead"        // NotFound: the dead delivery was replayed by somebody else, or forgotten
 	ReasonForged         = "forged"          // PermissionDenied: in the name of another instance
 )
 

@@ -139,9 +139,10 @@ func NoRoute(route, event string) *wire.Error {
 	return errorf(wire.NotFound, "there is no route %s for %s now; put it back, or take the event from its dead letter", route, event)
 }
 
-// NotDead is for a dead delivery that somebody else replayed.
+// NotDead is for a delivery that is not dead, or not any more: of two replays
+// at once one is told so.
 func NotDead() *wire.Error {
-	return errorf(wire.NotFound, "it was replayed or forgotten meanwhile")
+	return because(wire.ReasonNotDead, errorf(wire.NotFound, "it is not among the dead deliveries: it was replayed already, was forgotten, or never died"))
 }
 
 // AlreadySettled answers a settle of what is settled.
