@@ -16,6 +16,7 @@ import (
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/observe/metrics"
 	"github.com/pluginhost/host/host/route"
 	"github.com/pluginhost/host/sdk/wire"
 )
@@ -67,6 +68,12 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 		}
 	}
 	return s, nil
+}
+
+// snapshot is what the metrics are made of.
+func (d *daemon) snapshot(ctx context.Context) (metrics.Snapshot, error) {
+	s, err := d.Status(ctx)
+	return metrics.Snapshot{Status: s, Refused: d.router.Refused()}, err
 }
 
 func (d *daemon) catalogStatus(instances []observe.Instance) observe.Subsystem {

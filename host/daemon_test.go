@@ -167,6 +167,13 @@ func try(t *testing.T, dir string) (*daemon, error) {
 				if err := balance(s); err != nil {
 					t.Error(err)
 				}
+				m, err := c.Metrics(ctx)
+				if err == nil {
+					err = balanceMetrics(m)
+				}
+				if err != nil {
+					t.Error(err)
+				}
 			}
 		})
 		return d, nil

@@ -23,6 +23,7 @@ import (
 	"github.com/pluginhost/host/host/instance"
 	"github.com/pluginhost/host/host/notify"
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/observe/metrics"
 	"github.com/pluginhost/host/host/resource"
 	"github.com/pluginhost/host/host/route"
 	"github.com/pluginhost/host/host/spawner/client"
@@ -108,6 +109,11 @@ func Run(ctx context.Context, o Options) error {
 	running := start(instances.Run)
 	defer running.stop()
 
+	// What is counted can be read by Prometheus.
+	d := &daemon{}
+	measures := metrics.New(d.snapshot)
+	server.ShowMetrics(measures.Handler())
+
 	// Configurations become generations.
 	cache := &config.Cache{}
 	applier := apply.New(apply.Options{
@@ -120,12 +126,13 @@ func Run(ctx context.Context, o Options) error {
 		Logger: o.Log.Named("apply"), Arrow: o.Arrow,
 		Began: func() { systemd.Reloading(longest(settings)) },
 		Ended: func(r observe.Reload) {
+			measures.Reload(r)
 			systemd.Reloaded(fmt.Sprintf("generation %d; the last reload: %s", r.Generation, r.Outcome))
 		},
 	})
 
 	// Everything can be asked for over the control socket.
-	d := &daemon{base: b, options: o, settings: settings, dir: dir, started: time.Now(), catalog: g.catalog, router: router,
+	*d = daemon{base: b, options: o, settings: settings, dir: dir, started: time.Now(), catalog: g.catalog, router: router,
 		recorder: recorder, audit: audit, applier: applier, store: store, log: log}
 	serving := start(func(ctx context.Context) error { return server.Run(ctx, d) })
 	defer serving.stop()

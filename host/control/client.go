@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -61,6 +62,24 @@ func (c *Client) Status(ctx context.Context) (observe.Status, error) {
 		return s, c.explain(err)
 	}
 	return s, fromProto(&s, r.Msg)
+}
+
+// Metrics returns all metrics in the text form of Prometheus.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://host/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(connect.NewError(connect.CodeUnavailable, err))
+	}
+	defer func() { _ = r.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(r.Body, 4*maxRequest))
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("the daemon has no metrics now: %s: %.200s", r.Status, b)
+	}
+	return b, err
 }
 
 // Plugins implements Backend.

@@ -34,12 +34,16 @@ const (
 type Server struct {
 	log      hclog.Logger
 	listener net.Listener
+	metrics  http.Handler // of GET /metrics, or nil
 	path     string
 	lock     *os.File // of the directory, while this daemon lives
 }
 
 // NewServer returns a server that does not listen yet.
 func NewServer(log hclog.Logger) *Server { return &Server{log: log} }
+
+// ShowMetrics has GET /metrics answered by h. It comes before Run.
+func (s *Server) ShowMetrics(h http.Handler) { s.metrics = h }
 
 // Run answers with b until ctx ends, and removes the socket. Tails end then;
 // other calls have until closeTimeout for their answers, which is enough where
@@ -51,6 +55,9 @@ func (s *Server) Run(ctx context.Context, b Backend) error {
 		connect.WithSendMaxBytes(4*maxRequest), connect.WithCompression("gzip", nil, nil),
 		connect.WithCodec(jsonCodec{"json"}), connect.WithCodec(jsonCodec{"json; charset=utf-8"}))
 	mux.Handle(path, readFirst(api))
+	if s.metrics != nil {
+		mux.Handle("GET /metrics", s.metrics)
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)

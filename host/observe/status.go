@@ -96,6 +96,7 @@ type Counts struct {
 	Pending  uint64 `json:"pending"`
 	Dead     uint64 `json:"dead"`
 	Dropped  uint64 `json:"dropped"`
+	Attempts uint64 `json:"attempts"` // of a route: how often a delivery was handed to an instance
 	Retries  uint64 `json:"retries"`
 	Late     uint64 `json:"late"`     // settles that came too late, or twice
 	Replayed uint64 `json:"replayed"` // dead deliveries that were given to the route again; each counts as accepted anew

@@ -2,6 +2,7 @@ package route
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -58,6 +59,14 @@ func (r *Router) Reasons() []observe.Reason {
 	r.c.Mu.Lock()
 	defer r.c.Mu.Unlock()
 	return r.c.Events.Book.Reasons()
+}
+
+// Refused says how many settles were not taken, by reason: stale_attempt,
+// already_settled, unknown_token or forged.
+func (r *Router) Refused() map[string]uint64 {
+	r.c.Mu.Lock()
+	defer r.c.Mu.Unlock()
+	return maps.Clone(r.c.Refused)
 }
 
 // Blocked says for what the emits of each source wait that must wait.

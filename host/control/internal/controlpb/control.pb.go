@@ -478,6 +478,7 @@ type Counts struct {
 	Retries       uint64                 `protobuf:"varint,7,opt,name=retries,proto3" json:"retries,omitempty"`
 	Late          uint64                 `protobuf:"varint,8,opt,name=late,proto3" json:"late,omitempty"`
 	Replayed      uint64                 `protobuf:"varint,9,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	Attempts      uint64                 `protobuf:"varint,10,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -575,6 +576,13 @@ func (x *Counts) GetReplayed() uint64 {
 	return 0
 }
 
+func (x *Counts) GetAttempts() uint64 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
 // Reason says how many ended without success for one reason.
 type Reason struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -655,6 +663,7 @@ type Route struct {
 	Detached      int64                  `protobuf:"varint,15,opt,name=detached,proto3" json:"detached,omitempty"`
 	Waits         string                 `protobuf:"bytes,16,opt,name=waits,proto3" json:"waits,omitempty"`
 	Reasons       []*Reason              `protobuf:"bytes,17,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Attempts      uint64                 `protobuf:"varint,18,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +815,13 @@ func (x *Route) GetReasons() []*Reason {
 		return x.Reasons
 	}
 	return nil
+}
+
+func (x *Route) GetAttempts() uint64 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
 }
 
 type Draining struct {
@@ -4169,7 +4185,7 @@ const file_control_proto_rawDesc = "" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05light\x18\x02 \x01(\tR\x05light\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xee\x01\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\x8a\x02\n" +
 	"\x06Counts\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\x04R\baccepted\x12\x1a\n" +
 	"\bresolved\x18\x02 \x01(\x04R\bresolved\x12\x1a\n" +
@@ -4179,11 +4195,13 @@ const file_control_proto_rawDesc = "" +
 	"\adropped\x18\x06 \x01(\x04R\adropped\x12\x18\n" +
 	"\aretries\x18\a \x01(\x04R\aretries\x12\x12\n" +
 	"\x04late\x18\b \x01(\x04R\x04late\x12\x1a\n" +
-	"\breplayed\x18\t \x01(\x04R\breplayed\"N\n" +
+	"\breplayed\x18\t \x01(\x04R\breplayed\x12\x1a\n" +
+	"\battempts\x18\n" +
+	" \x01(\x04R\battempts\"N\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x06ending\x18\x01 \x01(\tR\x06ending\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count\"\xbf\x03\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\"\xdb\x03\n" +
 	"\x05Route\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
@@ -4202,7 +4220,8 @@ const file_control_proto_rawDesc = "" +
 	"\breplayed\x18\x0e \x01(\x04R\breplayed\x12\x1a\n" +
 	"\bdetached\x18\x0f \x01(\x03R\bdetached\x12\x14\n" +
 	"\x05waits\x18\x10 \x01(\tR\x05waits\x121\n" +
-	"\areasons\x18\x11 \x03(\v2\x17.host.control.v1.ReasonR\areasons\"\xa5\x01\n" +
+	"\areasons\x18\x11 \x03(\v2\x17.host.control.v1.ReasonR\areasons\x12\x1a\n" +
+	"\battempts\x18\x12 \x01(\x04R\battempts\"\xa5\x01\n" +
 	"\bDraining\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1e\n" +
 	"\n" +

@@ -43,6 +43,7 @@ type Carrier struct {
 	idle    chan struct{}         // closed, and replaced, when Open becomes 0
 	Tokens  token.Table[Delivery] // of detached ones
 	Graves  grave.Yard
+	Refused map[string]uint64 // settles that were not taken, by reason: a few words of host's own
 	Events  *emission.Register[Delivery, Cache]
 	deliver wire.Deliver // what is being sent: one at a time
 }
@@ -52,7 +53,7 @@ func New(log hclog.Logger, rec *observe.Recorder) *Carrier {
 	return &Carrier{
 		Log: log, Clock: clock.New(), Events: emission.NewRegister[Delivery, Cache](rec),
 		wake: make(chan struct{}, 1), idle: make(chan struct{}),
-		Targets: map[string]*Target{}, Inboxes: map[*Inbox]struct{}{},
+		Targets: map[string]*Target{}, Inboxes: map[*Inbox]struct{}{}, Refused: map[string]uint64{},
 	}
 }
 

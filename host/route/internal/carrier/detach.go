@@ -61,13 +61,13 @@ func (r *Carrier) Redeem(by, version string, s *wire.Settle) *wire.Error {
 	d, fate := r.Tokens.Find(s.Token)
 	if d == nil {
 		if fate == token.Unknown {
-			return reason.UnknownToken()
+			return r.refuse(reason.UnknownToken())
 		}
 		r.Events.Book.Late++
 		if fate == token.Used {
-			return reason.TokenUsed()
+			return r.refuse(reason.TokenUsed())
 		}
-		return reason.TokenStale()
+		return r.refuse(reason.TokenStale())
 	}
 	r.Tokens.End(d.Token, token.Used)
 	d.Token = ""

@@ -128,16 +128,22 @@ func (i *Inbox) SettleNow(s *wire.Settle, now clock.Instant) *wire.Error {
 // late counts a settle that nobody wants and says why.
 func (i *Inbox) late(number uint64, attempt uint32, d *Delivery, ledger *book.Book) *wire.Error {
 	if !i.Desk.Closed && !i.numbers.Given(number) {
-		return reason.Forged(i.a.Address, "never had a delivery %d", number)
+		return i.r.refuse(reason.Forged(i.a.Address, "never had a delivery %d", number))
 	}
 	i.r.Events.Book.Late++
 	if ledger != nil {
 		ledger.Late++
 	}
 	if d == nil && !i.Desk.Closed && !i.Desk.Stopped {
-		return reason.AlreadySettled(i.a.Address, number)
+		return i.r.refuse(reason.AlreadySettled(i.a.Address, number))
 	}
-	return reason.StaleAttempt(i.a.Address, number, attempt)
+	return i.r.refuse(reason.StaleAttempt(i.a.Address, number, attempt))
+}
+
+// refuse counts a settle that is not taken, by the reason of err.
+func (r *Carrier) refuse(err *wire.Error) *wire.Error {
+	r.Refused[err.Reason]++
+	return err
 }
 
 // InFlight returns the number of deliveries handed out and not settled, and

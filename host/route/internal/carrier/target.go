@@ -45,6 +45,7 @@ func (r *Carrier) handOut(d *Delivery, i *Inbox, now clock.Instant) {
 		d.Home, d.number = i, i.numbers.Add(d, &rt.Book)
 	}
 	d.Attempt++
+	rt.Book.Attempts++
 	d.State = InFlight
 	d.Sent = now.Mono
 	rt.InFlight++
