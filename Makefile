@@ -16,7 +16,7 @@ GEN_GO     := v1.36.12
 GEN_GRPC   := v1.6.2
 GEN_CONNECT := v1.21.1
 
-.PHONY: help build run test race fault lint fuzz bench bench-events bench-reload generate check clean tools-lint tools-generate node
+.PHONY: help build run test race fault lint fuzz bench bench-events bench-reload bench-neighbours generate check clean tools-lint tools-generate node
 
 help:
 	@echo 'make build         bin/host and bin/plugins/{$(shell echo $(PLUGINS) | tr " " ",")}'
@@ -30,6 +30,7 @@ help:
 	@echo 'make bench         Go benchmarks'
 	@echo 'make bench-events  events per second beside naive go-plugin and a bare relay'
 	@echo 'make bench-reload  what clients notice of a reload, beside nginx and Caddy; BENCH_RELOAD are its flags'
+	@echo 'make bench-neighbours  what a plugin that misbehaves does to the others; BENCH_NEIGHBOURS are its flags'
 	@echo 'make generate      the generated code from the .proto files, and the reference in README.md'
 	@echo 'make check         everything that .ci/run does but the installation'
 
@@ -106,6 +107,11 @@ bench-reload: build
 	fi
 	$(GO) build -trimpath -o $(BIN)/bench-reload ./cmd/bench-reload
 	$(BIN)/bench-reload -host $(BIN)/host -plugins $(BIN)/plugins $(BENCH_RELOAD)
+
+# As root: a file system is made for what fills it, in a namespace of its own.
+bench-neighbours: build
+	$(GO) build -trimpath -o $(BIN)/bench-neighbours ./cmd/bench-neighbours
+	$(BIN)/bench-neighbours -host $(BIN)/host -plugins $(BIN)/plugins $(BENCH_NEIGHBOURS)
 
 generate: tools-generate
 	PATH=$(TOOLS):$$PATH buf generate sdk/wire --path sdk/wire/plugin.proto --template '{"version":"v2","plugins":[{"local":"protoc-gen-go","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"},{"local":"protoc-gen-go-grpc","out":"sdk/wire","opt":"module=github.com/pluginhost/host/sdk/wire"}]}'

@@ -20,7 +20,7 @@ const module = "github.com/pluginhost/host"
 // layers are the packages from top to bottom: what stands in a line may import
 // what stands in a later one, never the reverse, and nothing beside it.
 var layers = [][]string{
-	{"cmd/host", "cmd/bench-events", "cmd/bench-reload"},
+	{"cmd/host", "cmd/bench-events", "cmd/bench-reload", "cmd/bench-neighbours"},
 	{"host"},
 	{"host/control"},
 	{"host/apply"},
