@@ -74,7 +74,7 @@ func bindPort(b *spawner.Bind, over []*Lease) (_ *Lease, _ string, err error) {
 	if err != nil {
 		return nil, "", os.NewSyscallError("getsockname", err)
 	}
-	if !l.stream && len(over) > 0 {
+	if !l.stream && len(over) > 0 && at.Port() != 0 { // the kernel takes back a port that it chose
 		// Connected to itself it gets nothing from others, so that they keep
 		// on reaching the socket that serves until this one is set.
 		l.mute = unix.Connect(l.fd, got) == nil
