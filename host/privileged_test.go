@@ -30,7 +30,7 @@ const (
 
 // What these packages may import themselves of others: no compression, no
 // templates, no text format, no network protocol, no logger, no reflection.
-var spawnerImports = strings.Fields(`bytes context crypto/sha256 encoding/binary encoding/hex errors fmt
+var spawnerImports = strings.Fields(`bytes cmp context crypto/sha256 encoding/binary encoding/hex errors fmt
 	golang.org/x/sys/unix io io/fs maps math net net/netip os os/signal os/user path/filepath runtime slices
 	strconv strings sync sync/atomic syscall time unsafe`)
 

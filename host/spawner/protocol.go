@@ -186,6 +186,7 @@ type Exit struct {
 	Signal int64  // 0 when it ended by itself
 	Core   bool   // it left a core dump
 	Hit    string // the limit of its group that it reached: Memory, Processes or none
+	Limit  int64  // what that is: bytes, or processes
 	MaxRSS int64  // bytes of memory that it used at most
 }
 
@@ -255,7 +256,7 @@ func (r *Reply) Fields(c *message.Coder) {
 	c.Uint(&r.Process)
 	c.Int(&r.Pid)
 	c.Texts(&r.Texts)
-	for _, v := range []*int64{&r.Exit.Code, &r.Exit.Signal, &r.Exit.MaxRSS} {
+	for _, v := range []*int64{&r.Exit.Code, &r.Exit.Signal, &r.Exit.MaxRSS, &r.Exit.Limit} {
 		c.Int(v)
 	}
 	c.Bool(&r.Exit.Core)

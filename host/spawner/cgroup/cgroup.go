@@ -285,15 +285,15 @@ func (g *Group) Kill() {
 	}
 }
 
-// Hit names the limit of the group that was reached, or "".
-func (g *Group) Hit() string {
+// Hit names the limit of the group that was reached, or "", and says what it is.
+func (g *Group) Hit() (controller string, limit int64) {
 	switch {
 	case g.count(Memory, "memory.events", "memory.oom_control", "oom_kill") > 0:
-		return Memory
+		return Memory, g.limits.Memory
 	case g.count(Pids, "pids.events", "pids.events", "max") > 0:
-		return Pids
+		return Pids, g.limits.Pids
 	}
-	return ""
+	return "", 0
 }
 
 // count reads a number from a file of "name number" lines.

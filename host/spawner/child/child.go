@@ -143,6 +143,10 @@ func become() error {
 	return fmt.Errorf("execute %s: %w", s.Argv[0], err)
 }
 
+// defaultFiles is how many descriptors a process may have that names no number;
+// Go programs take all that they may.
+const defaultFiles = 65_536
+
 // threadStack is what the stack of a thread may have, where data is bounded: in
 // bytes.
 const threadStack = 2 << 20
@@ -173,7 +177,7 @@ func (s *Setup) limit() error {
 		if !l.set {
 			// This runtime has raised it to the most; programs that use
 			// select expect what is usual.
-			_ = unix.Prlimit(0, l.what, &unix.Rlimit{Cur: min(1024, now.Max), Max: now.Max}, nil)
+			_ = unix.Prlimit(0, l.what, &unix.Rlimit{Cur: min(1024, now.Max), Max: min(defaultFiles, now.Max)}, nil)
 			continue
 		}
 		if l.what == unix.RLIMIT_STACK {

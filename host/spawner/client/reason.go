@@ -35,9 +35,9 @@ func (p *Process) Why() string {
 	x := p.exit
 	switch {
 	case x.Hit == spawner.Memory:
-		return fmt.Sprintf("the kernel ended it because it used more than its memory limit of %d MiB", p.limits.Memory>>20)
+		return fmt.Sprintf("the kernel ended it because it used more than its memory limit of %d MiB", x.Limit>>20)
 	case x.Hit == spawner.Processes:
-		return fmt.Sprintf("it reached its limit of %d processes and threads", p.limits.Procs)
+		return fmt.Sprintf("it reached its limit of %d processes and threads", x.Limit)
 	case x.Signal == int64(unix.SIGXFSZ):
 		return "it wrote more into a file than process { file_size } allows"
 	case x.Signal == int64(unix.SIGSYS):

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -36,6 +37,10 @@ const (
 	selfFD    = child.SetupFD + 1
 	setupTime = 30 * time.Second // for a child to become its program
 )
+
+// defaultProcesses is how many processes and threads a plugin has that names no
+// number; its memory is half of the machine's. Who needs more says so.
+const defaultProcesses = 1024
 
 // forkThread starts processes, one at a time, on a thread that lives as long as
 // the spawner: Pdeathsig fires when the thread that forked ends.
@@ -194,12 +199,16 @@ func (s *session) setup(r *spawner.Start, p *process, exe int) *child.Setup {
 func (p *process) bound(s *Spawner, r *spawner.Start, c *child.Setup) (missing []string) {
 	lack := func(name, why string) { missing = append(missing, name+": "+why) }
 	var none []string
-	p.group, none = s.groups.New(filepath.Base(p.dir), cgroup.Limits{Memory: r.Memory, CPU: r.CPU, Pids: r.Procs})
+	p.group, none = s.groups.New(filepath.Base(p.dir), cgroup.Limits{
+		Memory: cmp.Or(r.Memory, s.memory/2), CPU: r.CPU, Pids: cmp.Or(r.Procs, defaultProcesses)})
+	asked := map[string]int64{cgroup.Memory: r.Memory, cgroup.CPU: r.CPU, cgroup.Pids: r.Procs}
 	for _, controller := range none {
-		lack(word(controller), s.groups.Lacks(controller))
-		if controller == cgroup.Memory {
-			c.Data = r.Memory // of each of its processes: better than nothing
+		if asked[controller] > 0 {
+			lack(word(controller), s.groups.Lacks(controller))
 		}
+	}
+	if slices.Contains(none, cgroup.Memory) {
+		c.Data = r.Memory // of each of its processes: better than nothing
 	}
 	if !c.Confined && !r.Free {
 		lack(spawner.Landlock, "the kernel has no Landlock")
@@ -310,7 +319,8 @@ func (s *session) wait(number uint64, p *process) {
 	// another's when the rest is ended.
 	Await(p.pid)
 	_ = p.signal(unix.SIGKILL)
-	e := spawner.Exit{Hit: word(p.group.Hit())} // before those that are ended here count
+	hit, limit := p.group.Hit()
+	e := spawner.Exit{Hit: word(hit), Limit: limit} // before those that are ended here count
 	p.group.Kill()
 	p.mu.Lock()
 	status, usage := Reap(p.pid)

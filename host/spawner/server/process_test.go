@@ -108,6 +108,7 @@ func TestContained(t *testing.T) {
 	}
 	b.says("possible", spawner.Start{Network: true}, "dial", listener.Addr().String())
 	b.says("too many open files", spawner.Start{Files: 64}, "open")
+	b.says("too many open files", spawner.Start{}, "open")
 
 	_, x := b.run(spawner.Start{FileSize: 4 << 20}, "fill")
 	if x.Signal != int64(unix.SIGXFSZ) && x.Code != 0 || x.Signal == int64(unix.SIGXFSZ) && !strings.Contains(x.Why, "file_size") {
@@ -119,6 +120,7 @@ func TestContained(t *testing.T) {
 	}{
 		{cgroup.Memory, "alloc", "memory limit of 64 MiB", spawner.Start{Memory: 64 << 20}},
 		{cgroup.Pids, "fork", "limit of 40 processes", spawner.Start{Procs: 40}},
+		{cgroup.Pids, "fork", "limit of 1024 processes", spawner.Start{}}, // without a word
 	} {
 		if why := b.s.groups.Lacks(c.controller); why != "" {
 			t.Logf("*** NO %s CGROUP (%s): its limit is not tried", c.controller, why)
