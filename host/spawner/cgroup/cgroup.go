@@ -190,6 +190,13 @@ func (t *Tree) Close() {
 	}
 }
 
+// MachineMemory is how many bytes of memory there are, 0 where that is not known.
+func MachineMemory() int64 {
+	var info unix.Sysinfo_t
+	_ = unix.Sysinfo(&info)                        // it is zero then
+	return int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // the type of Totalram differs by machine
+}
+
 // Group is one process with its descendants.
 type Group struct {
 	dirs   map[string]string // by controller; version 2 under ""

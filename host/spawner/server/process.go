@@ -200,7 +200,7 @@ func (p *process) bound(s *Spawner, r *spawner.Start, c *child.Setup) (missing [
 	lack := func(name, why string) { missing = append(missing, name+": "+why) }
 	var none []string
 	p.group, none = s.groups.New(filepath.Base(p.dir), cgroup.Limits{
-		Memory: cmp.Or(r.Memory, s.memory/2), CPU: r.CPU, Pids: cmp.Or(r.Procs, defaultProcesses)})
+		Memory: cmp.Or(r.Memory, cgroup.MachineMemory()/2), CPU: r.CPU, Pids: cmp.Or(r.Procs, defaultProcesses)})
 	asked := map[string]int64{cgroup.Memory: r.Memory, cgroup.CPU: r.CPU, cgroup.Pids: r.Procs}
 	for _, controller := range none {
 		if asked[controller] > 0 {
@@ -226,10 +226,7 @@ func (p *process) bound(s *Spawner, r *spawner.Start, c *child.Setup) (missing [
 
 // word is what process { require } calls a controller.
 func word(controller string) string {
-	if controller == cgroup.Pids {
-		return spawner.Processes
-	}
-	return controller
+	return strings.Replace(controller, cgroup.Pids, spawner.Processes, 1)
 }
 
 // become forks a child as a user, with the descriptors up to child.ExeFD, puts

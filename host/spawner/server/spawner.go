@@ -50,7 +50,6 @@ type Spawner struct {
 	groups  *cgroup.Tree
 	checker executable.Checker
 	lacks   []string // what this machine cannot do, for people
-	memory  int64    // bytes that this machine has
 
 	forks  chan func() // run on the one thread that forks
 	forked chan struct{}
@@ -104,10 +103,6 @@ func New(o Options) (*Spawner, error) {
 	s.base = base
 	s.groups = cgroup.Open(filepath.Base(base))
 	s.lacks = append(s.missing(), o.Lacks...)
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		s.memory = int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // the type of Totalram differs by machine
-	}
 	go func() { defer close(s.forked); forkThread(s.forks) }()
 	return s, nil
 }
