@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,10 +29,7 @@ const (
 const crashCode = 2
 
 // Exit codes of a manager that could not serve the files on disk.
-const (
-	exitRolledBack = 75
-	exitInvalid    = 78
-)
+const exitRolledBack, exitInvalid = 75, 78
 
 // exitSoftware is the exit code when the manager crashes again and again.
 const exitSoftware = 70 // EX_SOFTWARE
@@ -89,13 +85,12 @@ func Run(o Options) (code int, err error) {
 		}
 		if refused := code == exitInvalid || code == exitRolledBack; refused && len(crashes) > 0 && len(argv) == len(o.Argv) && !stopping {
 			o.Log("what is on disk cannot be served; the generation from before the crash is")
-			argv = slices.Concat(o.Argv, []string{"--generation", "last"})
+			argv = append(argv[:len(argv):len(argv)], "--generation", "last") // after another crash, too
 			continue
 		}
 		if !crashed || stopping {
 			return code, nil
 		}
-		argv = o.Argv
 		now := time.Now()
 		for len(crashes) > 0 && now.Sub(crashes[0]) > crashTime {
 			crashes = crashes[1:]
