@@ -28,9 +28,6 @@ const (
 // crashCode is how a Go program ends that panics.
 const crashCode = 2
 
-// Exit codes of a manager that could not serve the files on disk.
-const exitRolledBack, exitInvalid = 75, 78
-
 // exitSoftware is the exit code when the manager crashes again and again.
 const exitSoftware = 70 // EX_SOFTWARE
 
@@ -72,9 +69,8 @@ func Run(o Options) (code int, err error) {
 	}
 	stopping := false
 	var crashes []time.Time
-	argv := o.Argv
 	for {
-		status, err := once(s, o, argv, signals, &stopping)
+		status, err := once(s, o, signals, &stopping)
 		if err != nil {
 			return 0, err
 		}
@@ -83,9 +79,10 @@ func Run(o Options) (code int, err error) {
 		if status.Signaled() {
 			code = 128 + int(status.Signal())
 		}
-		if refused := code == exitInvalid || code == exitRolledBack; refused && len(crashes) > 0 && len(argv) == len(o.Argv) && !stopping {
+		// 75 and 78 say that the files on disk were refused.
+		if (code == 75 || code == 78) && len(crashes) > 0 && o.Argv[len(o.Argv)-1] != "last" && !stopping {
 			o.Log("what is on disk cannot be served; the generation from before the crash is")
-			argv = append(argv[:len(argv):len(argv)], "--generation", "last") // after another crash, too
+			o.Argv = append(o.Argv[:len(o.Argv):len(o.Argv)], "--generation", "last") // after another crash, too
 			continue
 		}
 		if !crashed || stopping {
@@ -108,8 +105,8 @@ func Run(o Options) (code int, err error) {
 }
 
 // once runs one manager from its start to its end.
-func once(s *server.Spawner, o Options, argv []string, signals <-chan os.Signal, stopping *bool) (unix.WaitStatus, error) {
-	pid, conn, err := s.Manager(argv)
+func once(s *server.Spawner, o Options, signals <-chan os.Signal, stopping *bool) (unix.WaitStatus, error) {
+	pid, conn, err := s.Manager(o.Argv)
 	if err != nil {
 		return 0, err
 	}
