@@ -132,13 +132,17 @@ func load(ctx context.Context, o Options, started config.Host, c *catalog.Catalo
 	return loaded, diags
 }
 
-func read(ctx context.Context, source config.Source, started config.Host, c *catalog.Catalog, of *generation.Record) (apply.Loaded, config.Diagnostics) {
-	var loaded apply.Loaded
+func read(ctx context.Context, source config.Source, started config.Host, c *catalog.Catalog, of *generation.Record) (loaded apply.Loaded, diags config.Diagnostics) {
 	files, diags := config.Open(source)
 	if files == nil {
 		return loaded, diags
 	}
-	loaded.Source = sourceOf(files)
+	// Of a large configuration the fingerprint takes its time: meanwhile the
+	// rest is read.
+	made := sourceOf(files)
+	printed := make(chan generation.Source, 1)
+	go func() { printed <- made.Printed() }()
+	defer func() { loaded.Source = <-printed }()
 	if err := c.Scan(ctx); err != nil {
 		return loaded, append(diags, problem("The plugin directory cannot be used", err.Error()))
 	}

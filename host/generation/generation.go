@@ -36,6 +36,8 @@ type Source struct {
 	Files   []File            // by name
 	Vars    map[string]string // values of variables that came as text
 	Secrets []string          // variables that came as text and are not kept
+
+	print string // fingerprint, where Printed has made it
 }
 
 // File is one file of a configuration.
@@ -54,11 +56,23 @@ func (s Source) Text(path string) []byte {
 	return nil
 }
 
+// Printed returns the source with its fingerprint made, which takes as long as
+// the files are large. Nothing of it is changed after that.
+func (s Source) Printed() Source {
+	s.print = s.Fingerprint()
+	return s
+}
+
 // Fingerprint is equal for equal files and variables, hex.
 func (s Source) Fingerprint() string {
+	if s.print != "" {
+		return s.print
+	}
 	h := sha256.New()
 	for _, f := range s.Files {
-		_, _ = fmt.Fprintf(h, "file %q %d\n%s\n", f.Name, len(f.Data), f.Data)
+		_, _ = fmt.Fprintf(h, "file %q %d\n", f.Name, len(f.Data))
+		_, _ = h.Write(f.Data)
+		_, _ = h.Write([]byte{'\n'})
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Vars)) {
 		_, _ = fmt.Fprintf(h, "var %q %q\n", k, s.Vars[k])
@@ -288,7 +302,7 @@ func (st *Staged) write(src Source) error {
 		to := filepath.Join(st.dir, filepath.FromSlash(f.Name))
 		if known {
 			old := filepath.Join(st.s.path(last.Generation), filepath.FromSlash(f.Name))
-			if b, err := os.ReadFile(old); err == nil && bytes.Equal(b, f.Data) && os.Link(old, to) == nil {
+			if same(old, f.Data) && os.Link(old, to) == nil {
 				continue
 			}
 		}
@@ -314,6 +328,16 @@ func (st *Staged) write(src Source) error {
 		g.Go(f.Sync)
 	}
 	return g.Wait()
+}
+
+// same reports whether a file holds this and no more.
+func same(path string, data []byte) bool {
+	st, err := os.Stat(path)
+	if err != nil || st.Size() != int64(len(data)) {
+		return false
+	}
+	b, err := os.ReadFile(path)
+	return err == nil && bytes.Equal(b, data)
 }
 
 func syncDir(path string) error {

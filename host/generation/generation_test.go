@@ -83,6 +83,9 @@ func TestStore(t *testing.T) {
 	if one.Fingerprint() == two.Fingerprint() || one.Fingerprint() != same.Fingerprint() {
 		t.Error("fingerprints do not tell sources apart")
 	}
+	if one.Printed().Fingerprint() != one.Fingerprint() || one.Printed().Fingerprint() == two.Printed().Fingerprint() {
+		t.Error("a fingerprint made beforehand is another")
+	}
 }
 
 // One process at a time has the store, and the next says which.

@@ -248,14 +248,17 @@ func routeNames(c *config.Config) string {
 	return fmt.Sprint(s)
 }
 
-// instances returns those of c by address, as config.Build leaves them.
+// instances returns those of c by address, as config.Build leaves them. An
+// instance is a large value: to look at thousands without copying them is most
+// of what makes a plan quick.
 func instances(c *config.Config) []config.Instance {
 	if c == nil {
 		return nil
 	}
-	byAddress := func(a, b config.Instance) int { return strings.Compare(a.Address, b.Address) }
-	if slices.IsSortedFunc(c.Instances, byAddress) {
-		return c.Instances
+	for n := 1; n < len(c.Instances); n++ {
+		if c.Instances[n].Address < c.Instances[n-1].Address {
+			return slices.SortedFunc(slices.Values(c.Instances), func(a, b config.Instance) int { return strings.Compare(a.Address, b.Address) })
+		}
 	}
-	return slices.SortedFunc(slices.Values(c.Instances), byAddress)
+	return c.Instances
 }
