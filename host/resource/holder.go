@@ -1,8 +1,10 @@
 package resource
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/hex"
+	"io"
 	"net/netip"
 	"os"
 	"os/user"
@@ -50,15 +52,28 @@ type entry struct{ inode, uid string }
 // the way of an address: on its port, on the same address or on any. Those that
 // are bound and do not listen are in no table.
 func portEntries(table string, a address.Address) []entry {
-	b, err := os.ReadFile(table)
+	f, err := os.Open(table)
 	if err != nil {
 		return nil
 	}
+	defer func() { _ = f.Close() }()
+	return portRows(f, a)
+}
+
+// portRows reads no further than it has to. The kernel tells of the listening
+// sockets of TCP before the connections, and where many were closed a moment
+// ago it takes a second to tell of these.
+func portRows(table io.Reader, a address.Address) []entry {
 	const listening, unconnected = "0A", "07"
 	var found []entry
-	for _, line := range strings.Split(string(b), "\n")[1:] {
-		f := strings.Fields(line)
+	lines := bufio.NewScanner(table)
+	lines.Scan() // names of the columns
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
 		if len(f) < 10 || f[3] != listening && f[3] != unconnected {
+			if a.Network == "tcp" {
+				break
+			}
 			continue
 		}
 		local, ok := parseProcAddr(f[1])
