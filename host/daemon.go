@@ -15,6 +15,7 @@ import (
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
+	"github.com/pluginhost/host/host/internal/secret"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/observe/metrics"
 	"github.com/pluginhost/host/host/route"
@@ -35,6 +36,7 @@ type daemon struct {
 	applier  *apply.Applier
 	store    *generation.Store
 	log      *generation.Log
+	secrets  secret.Values
 }
 
 var _ control.Backend = (*daemon)(nil)
@@ -52,6 +54,7 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 	for n := range s.Instances {
 		i := &s.Instances[n]
 		i.Waits, i.Refused = blocked[i.Address], refused[i.Address]
+		d.secrets.Instance(i)
 	}
 	s.Subsystems = []observe.Subsystem{d.catalogStatus(s.Instances), configStatus(s.LastReload), d.base.status()}
 	if d.applier.Config() == nil {
@@ -222,7 +225,7 @@ func (d *daemon) outdated() bool {
 
 // Tail implements control.Backend.
 func (d *daemon) Tail(ctx context.Context, backlog int, match func(*observe.Entry) bool, f func(observe.Entry) error) error {
-	return d.recorder.Tail(ctx, backlog, match, f)
+	return d.recorder.Tail(ctx, backlog, match, func(e observe.Entry) error { return f(d.secrets.Entry(e)) })
 }
 
 // defaultEmitTimeout is the deadline of an event sent by hand.

@@ -118,7 +118,11 @@ func Run(ctx context.Context, o Options) error {
 	cache := &config.Cache{}
 	applier := apply.New(apply.Options{
 		Load: func(ctx context.Context, of *generation.Record) (apply.Loaded, config.Diagnostics) {
-			return load(ctx, o, settings, g.catalog, store, of, cache)
+			loaded, diags := load(ctx, o, settings, g.catalog, store, of, cache)
+			if loaded.Config != nil {
+				d.secrets.Add(loaded.Config.Secrets)
+			}
+			return loaded, diags
 		},
 		Disk:      func() string { return onDisk(o.Source) },
 		Instances: apply.Plugins(instances), Leases: resource.NewTable(g.spawner), Router: router,

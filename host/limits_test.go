@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pluginhost/host/host/apply"
+	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/spawner/cgroup"
 )
@@ -138,4 +139,47 @@ route "r" {
 	if strings.Contains(d.log.String(), secret) {
 		t.Error("the log holds the secret")
 	}
+}
+
+// A plugin gets a secret, and says it in its error; who asks for the life of
+// the event does not see it, nor in whose subject it stands.
+func TestSecretsAreNotToldOfEvents(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	t.Setenv("PROBE_SECRET", secret)
+	d := run(t, setup(t, `
+plugin "probe" "a" {}
+plugin "probe" "b" {}
+plugin "probe" "dead" {}
+route "r" {
+  from  = probe.a.said
+  to    = probe.b.blurt
+  input = { text = env("PROBE_SECRET"), count = 1 }
+  delivery {
+    attempts    = 1
+    dead_letter = probe.dead.echo
+  }
+}
+`, "probe-1.0.0"))
+	r, err := d.Emit(t.Context(), control.EmitRequest{Type: "probe.a.said", Subject: "for " + secret, Data: []byte(`{"text":"x"}`)})
+	if err != nil || r.Err == nil || !strings.Contains(r.Err.Message, secret) {
+		t.Fatalf("the plugin did not say it: %+v, %v", r, err)
+	}
+	for _, args := range [][]string{
+		{"events", "why", r.ID.String()}, {"events", "show", r.ID.String()}, {"events", "show", "-o", "json", r.ID.String()},
+		{"events", "dead"}, {"events", "dead", "-o", "json"}, {"status", "-o", "json"}, {"plan"}, {"generations", "-o", "json"},
+	} {
+		out, _ := d.host(args...)
+		if strings.Contains(out, secret) {
+			t.Errorf("host %s: %s", strings.Join(args, " "), out)
+		}
+		if args[0] == "events" && !strings.Contains(out, "(secret)") {
+			t.Errorf("host %s does not say that there is something to hide: %s", strings.Join(args, " "), out)
+		}
+	}
+	_ = d.Tail(t.Context(), 1000, false, control.Filter{Event: r.ID}, func(e observe.Entry) error {
+		if strings.Contains(e.Subject, secret) || e.Err != nil && strings.Contains(e.Err.Message, secret) {
+			t.Errorf("tail: %+v", e)
+		}
+		return nil
+	})
 }

@@ -62,6 +62,7 @@ var (
 	said  = sdk.Event[word]("said", "A word was said.")
 	echo  = sdk.Action[word, word]("echo", "Returns the word with the prefix.")
 	fail  = sdk.Action[word, word]("fail", "Fails as often as count says, then echoes.")
+	blurt = sdk.Action[word, word]("blurt", "Fails with its text in the error.")
 	hang  = sdk.Action[word, word]("hang", "Answers when its context ends.")
 	crash = sdk.Action[word, word]("crash", "Kills the process as often as count says for all processes, then echoes.")
 	eat   = sdk.Action[word, word]("eat", "Takes memory until there is none.")
@@ -73,7 +74,7 @@ func serveProbe() {
 	name, version, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
 	sdk.Serve(sdk.Plugin[probeConfig]{
 		Name: name, Version: version, Doc: "A plugin for tests.",
-		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, hang, crash, eat, say, slow},
+		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, blurt, hang, crash, eat, say, slow},
 		Verify: func(ctx context.Context, c probeConfig, progress func(string, int)) error {
 			for start := time.Now(); time.Since(start) < c.Verify; {
 				progress("still looking", int(100*time.Since(start)/c.Verify))
@@ -105,6 +106,9 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 				return w, sdk.Errorf(sdk.Unavailable, "failing for the %d. time", fails.Load())
 			}
 			return answer(w)
+		}),
+		blurt.Handle(func(_ context.Context, w word) (word, error) {
+			return w, sdk.Errorf(sdk.Internal, "no use for %s", w.Text)
 		}),
 		hang.Handle(func(ctx context.Context, w word) (word, error) { <-ctx.Done(); return w, ctx.Err() }),
 		crash.Handle(func(_ context.Context, w word) (word, error) {

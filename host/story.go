@@ -29,7 +29,7 @@ func (d *daemon) Settle(_ context.Context, s control.SettleRequest) error {
 // Dead implements control.Backend.
 func (d *daemon) Dead(context.Context) (control.DeadList, error) {
 	dead, forgotten := d.router.Dead()
-	return control.DeadList{Dead: dead, Forgotten: forgotten}, nil
+	return control.DeadList{Dead: d.secrets.Dead(dead), Forgotten: forgotten}, nil
 }
 
 // Replay implements control.Backend.
@@ -79,10 +79,10 @@ func (d *daemon) Story(_ context.Context, r control.StoryRequest) (control.Story
 	told := d.family(s.Event, entries)
 	for _, e := range entries {
 		if told[e.Event] {
-			s.Entries = append(s.Entries, e)
+			s.Entries = append(s.Entries, d.secrets.Entry(e))
 		}
 	}
-	s.Waiting = d.router.Waiting(func(ev *wire.Event) bool { return ev.ID == s.Event })
+	s.Waiting = d.secrets.Waiting(d.router.Waiting(func(ev *wire.Event) bool { return ev.ID == s.Event }))
 	if s.Event.IsZero() || len(s.Entries) == 0 && len(s.Waiting) == 0 {
 		return s, &wire.Error{Code: wire.NotFound, Message: fmt.Sprintf(
 			"the recorder does not have %s: it keeps the last %d steps of all events", what, d.options.Record)}

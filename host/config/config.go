@@ -30,6 +30,7 @@ type Config struct {
 	Instances []Instance // by address
 	Routes    []Route    // in the order of files by name, then of lines
 	Tests     []Test     // likewise
+	Secrets   []string   // values that nothing shown may hold. Never print
 }
 
 // Host is the host block, with defaults filled in.
