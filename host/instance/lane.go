@@ -16,17 +16,33 @@ import (
 type reader struct {
 	*life
 	batch *route.Batch
+	owing int // batches since the lane was flushed
 }
+
+// patience is after how many batches the plugin is told what became of them,
+// although more of it is there to be read. What it is told is mostly that host
+// has its events, which nobody waits for but a full window; a plugin that is
+// woken for it in the middle of its own work takes the processor for little.
+const patience = 4
 
 // handler connects what the plugin sends to the router.
 func (l *life) handler(r *route.Router) wire.Handler {
-	in := &reader{life: l, batch: r.NewBatch()}
+	in := &reader{life: l, batch: r.NewBatch(l.lane)}
 	return wire.Handler{Emit: in.emit, Settle: in.settle, Credit: in.credit, Detach: in.detach, Withdraw: in.withdraw,
 		Batch: func() error {
 			err := in.close()
-			l.lane.Flush()
+			if in.owing++; in.owing >= patience {
+				in.rest()
+			}
 			return err
-		}}
+		},
+		Rest: in.rest}
+}
+
+// rest sends the plugin what waits for it.
+func (in *reader) rest() {
+	in.owing = 0
+	in.lane.Flush()
 }
 
 // close gives the router what was gathered, and sends back what it did not

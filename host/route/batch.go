@@ -17,6 +17,7 @@ type Batch struct {
 	acts []act
 	one  [1]act
 	late []Late
+	self Flusher
 }
 
 // Late is a settle that was not taken.
@@ -41,8 +42,10 @@ type act struct {
 	credit uint32
 }
 
-// NewBatch returns an empty batch, which is used again after each Close.
-func (r *Router) NewBatch() *Batch { return &Batch{r: r} }
+// NewBatch returns an empty batch, which is used again after each Close. Whose
+// frames it gathers is self, or nil: a Replier that flushes itself soon after
+// Close, and is not flushed by it.
+func (r *Router) NewBatch(self Flusher) *Batch { return &Batch{r: r, self: self} }
 
 func (b *Batch) add() *act {
 	if len(b.acts) == maxActs {
@@ -114,6 +117,9 @@ func (b *Batch) Close() {
 		default:
 			r.take(a.event, a.index, a.table, now)
 		}
+	}
+	if b.self != nil {
+		r.c.Events.Told.Drop(b.self)
 	}
 	r.c.Unlock(now)
 	clear(b.acts)

@@ -18,7 +18,7 @@ func TestBatchIsInOrder(t *testing.T) {
 		b := g.attach("b", 1)
 		a.emit("0")
 		first := b.one(t)
-		batch := g.r.NewBatch()
+		batch := g.r.NewBatch(nil)
 		emit := func(promise uint64, data string) {
 			batch.Emit(&a.Source, &wire.Emit{Promise: promise, Event: wire.Event{Data: []byte(data)}})
 		}
@@ -55,7 +55,7 @@ func TestBatchIsBounded(t *testing.T) {
 		g.r.Swap([]config.Route{routeTo("r", "b", overflow("block", 5000))})
 		a := g.source("a", "said")
 		g.attach("b", 0)
-		batch := g.r.NewBatch()
+		batch := g.r.NewBatch(nil)
 		for n := range uint64(maxActs + 1) {
 			batch.Emit(&a.Source, &wire.Emit{Promise: n + 1, Event: wire.Event{Data: fmt.Append(nil, n)}})
 		}
@@ -92,6 +92,41 @@ func TestFlushed(t *testing.T) {
 			if (b.flushed.Load() > 0) != step.out || (a.flushed.Load() > 0) != step.reply {
 				t.Errorf("%s: the outlet was flushed %d times, the replier %d times", step.name, b.flushed.Load(), a.flushed.Load())
 			}
+		}
+	})
+}
+
+// flushes counts what is told to an emitter and an instance at once.
+type flushes struct{ n int }
+
+func (*flushes) Accept(uint64) error                     { return nil }
+func (*flushes) Settle(*wire.Settle) error               { return nil }
+func (*flushes) Deliver(*wire.Deliver) error             { return nil }
+func (*flushes) Cancel(uint64, uint32, wire.Cause) error { return nil }
+func (f *flushes) Flush()                                { f.n++ }
+
+// Close flushes all who were told something, but for the one whose frames they
+// were: that one does so before it waits for more. What it is told by the batch
+// of another is flushed there.
+func TestBatchFlushesOthers(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		g.r.Swap([]config.Route{routeTo("r", "b")})
+		var emitter, handler flushes
+		s := &Source{Address: "a", Events: []string{"said"}, Replier: &emitter}
+		in := g.r.Attach(Attachment{Address: "b", Actions: []string{"do"}, Outlet: &handler})
+		in.Credit(10)
+		was := handler.n
+		own := g.r.NewBatch(&emitter)
+		own.Emit(s, &wire.Emit{Promise: 1})
+		own.Close()
+		if emitter.n != 0 || handler.n != was+1 {
+			t.Errorf("the emitter was flushed %d times, the handler %d times", emitter.n, handler.n-was)
+		}
+		others := g.r.NewBatch(&handler)
+		others.Settle(in, &wire.Settle{Ref: 1, Attempt: 1})
+		others.Close()
+		if emitter.n != 1 {
+			t.Errorf("the emitter was flushed %d times by the batch of the handler", emitter.n)
 		}
 	})
 }

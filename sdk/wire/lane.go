@@ -72,6 +72,7 @@ type Handler struct {
 	// Withdraw says that nobody waits for a promise of an instance any more.
 	Withdraw func(promise uint64, instance uint32) error
 	Batch    func() error // after each frame that none follows at once; may be nil
+	Rest     func()       // before the reader waits for the peer, perhaps more often; may be nil
 	// Loop, where it is set, does the reading: each call of next reads until
 	// after a Batch. It ends with the first error of next, which it returns. Any
 	// goroutine may call next, one at a time, and only what is called in it may

@@ -18,7 +18,7 @@ var errEnd = errors.New("the stream has ended")
 
 // read hands what the peer sends to h until the stream ends.
 func (l *Lane) read(h *Handler) error {
-	r := frame.NewReader(frame.Source(l.conn), MaxFrame)
+	r := frame.NewReader(frame.Source(l.conn, h.Rest), MaxFrame)
 	d := decoder{handler: h}
 	next := func() error { return batch(r, &d) }
 	loop := h.Loop

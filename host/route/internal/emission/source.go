@@ -1,6 +1,10 @@
 package emission
 
-import "github.com/pluginhost/host/sdk/wire"
+import (
+	"slices"
+
+	"github.com/pluginhost/host/sdk/wire"
+)
 
 // Replier takes what the router tells the emitter of an event. The calls must
 // not block and must not call the router; errors are ignored. What s points to
@@ -26,6 +30,11 @@ func (t *Told) Add(f Flusher) {
 		}
 	}
 	t.list = append(t.list, f)
+}
+
+// Drop takes one out, who is flushed otherwise.
+func (t *Told) Drop(f Flusher) {
+	t.list = slices.DeleteFunc(t.list, func(x Flusher) bool { return x == f })
 }
 
 // Take moves all to the end of into.

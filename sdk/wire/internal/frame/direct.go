@@ -37,16 +37,21 @@ func raw(conn net.Conn) syscall.RawConn {
 	return c
 }
 
-// Source is what a connection gives. One goroutine uses it at a time.
-func Source(conn net.Conn) io.Reader {
+// Source is what a connection gives. One goroutine uses it at a time. rest is
+// called, unless it is nil, before a read waits for the peer.
+func Source(conn net.Conn, rest func()) io.Reader {
+	if rest == nil {
+		rest = func() {}
+	}
 	s := &source{raw: raw(conn)}
 	if s.raw == nil {
-		return conn
+		return &slow{conn, rest}
 	}
 	s.call = func(fd uintptr) bool {
 		for {
 			switch s.n, s.err = read(fd, s.into); s.err {
 			case unix.EAGAIN:
+				rest()
 				return false
 			case unix.EINTR:
 				continue
@@ -55,6 +60,17 @@ func Source(conn net.Conn) io.Reader {
 		}
 	}
 	return s
+}
+
+// slow is a connection of which nobody knows whether a read would wait.
+type slow struct {
+	conn net.Conn
+	rest func()
+}
+
+func (s *slow) Read(b []byte) (int, error) {
+	s.rest()
+	return s.conn.Read(b)
 }
 
 type source struct {
