@@ -82,7 +82,7 @@ func startDaemon(ctx context.Context, o options) (d *daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := freeAddress()
+	at, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func startDaemon(ctx context.Context, o options) (d *daemon, err error) {
 		args = append([]string{"/bin/sh", "-c", mount, "sh"}, append(args, "--user", "nobody")...)
 		sys.Unshareflags = syscall.CLONE_NEWNS
 	}
-	d.cmd = exec.Command(args[0], args[1:]...)
+	d.cmd = exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...) // it is asked to stop
 	d.cmd.Dir, d.cmd.Stdout, d.cmd.Stderr, d.cmd.SysProcAttr = d.dir, os.Stderr, os.Stderr, sys
 	if err := d.cmd.Start(); err != nil {
 		return nil, err
@@ -125,8 +125,8 @@ func drop(from, to string) error {
 	return os.WriteFile(to, append(b, filepath.Base(to)...), 0o755)
 }
 
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

@@ -34,7 +34,7 @@ const bomb = "bomb"
 // servePlugin is this executable in the plugin directory.
 func servePlugin() {
 	if len(os.Args) == 2 && os.Args[1] == bomb {
-		fork(context.Background())
+		_ = fork(context.Background()) // never ends but with the process
 		select {}
 	}
 	sdk.Serve(sdk.Plugin[struct{}]{
@@ -131,7 +131,7 @@ func alloc() {
 // fork starts processes that do the same, until ctx ends.
 func fork(ctx context.Context) error {
 	return again(ctx, func() error {
-		c := exec.Command("/proc/self/exe", bomb)
+		c := exec.CommandContext(ctx, "/proc/self/exe", bomb)
 		c.Args[0] = os.Args[0]
 		if err := c.Start(); err != nil {
 			return err

@@ -7,6 +7,7 @@
 package port
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -38,17 +39,18 @@ func Free(t Test) int {
 }
 
 func free(t Test, first, last int) (p int, ok bool) {
+	ctx := context.Background() // none of this waits
 	count := last - first + 1
 	start := rand.IntN(count)
 	for n := range count {
 		p := first + (start+n)%count
 		// A name in the abstract namespace is alone in this network namespace, as
 		// the port is, leaves no file, and goes with its process.
-		claim, err := net.Listen("unix", fmt.Sprintf("@host-test-port-%d", p))
+		claim, err := new(net.ListenConfig).Listen(ctx, "unix", fmt.Sprintf("@host-test-port-%d", p))
 		if err != nil {
 			continue
 		}
-		if err := unused(p); err != nil {
+		if err := unused(ctx, p); err != nil {
 			_ = claim.Close()
 			continue
 		}
@@ -59,13 +61,13 @@ func free(t Test, first, last int) (p int, ok bool) {
 }
 
 // unused tries to have a port.
-func unused(p int) error {
-	l, err := net.Listen("tcp", fmt.Sprintf(":%d", p))
+func unused(ctx context.Context, p int) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf(":%d", p))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	u, err := net.ListenPacket("udp", fmt.Sprintf(":%d", p))
+	u, err := new(net.ListenConfig).ListenPacket(ctx, "udp", fmt.Sprintf(":%d", p))
 	if err != nil {
 		return err
 	}

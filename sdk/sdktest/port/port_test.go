@@ -44,7 +44,7 @@ func TestTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unused(p); err == nil {
+	if err := unused(t.Context(), p); err == nil {
 		t.Error("a port that somebody listens on is free")
 	}
 	_ = tcp.Close()
@@ -52,11 +52,11 @@ func TestTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unused(p); err == nil {
+	if err := unused(t.Context(), p); err == nil {
 		t.Error("a port that somebody reads from is free")
 	}
 	_ = udp.Close()
-	if err := unused(p); err != nil {
+	if err := unused(t.Context(), p); err != nil {
 		t.Errorf("a port that nobody has any more: %v", err)
 	}
 }
