@@ -19,6 +19,9 @@ func Dead(out terminal.Printer, d control.DeadList) {
 		}
 		out.Table(rows...)
 	}
+	if len(d.Dead) == 0 {
+		out.Printf("No dead deliveries.\n")
+	}
 	if d.Forgotten > 0 {
 		out.Printf("%d older ones were forgotten to make room\n", d.Forgotten)
 	}
@@ -27,9 +30,13 @@ func Dead(out terminal.Printer, d control.DeadList) {
 // Replayed prints what became of a dead delivery that was given to its route
 // again.
 func Replayed(out terminal.Printer, r observe.Replayed) {
+	what := r.Event.String()
+	if r.Route != "" { // else no route has it
+		what += " on route " + r.Route
+	}
 	if r.Err != nil {
-		out.Printf("%s on route %s: not replayed: %s\n", r.Event, r.Route, terminal.Plain(r.Err.Error()))
+		out.Printf("%s: not replayed: %s\n", what, terminal.Plain(r.Err.Error()))
 		return
 	}
-	out.Printf("%s on route %s: replayed\n", r.Event, r.Route)
+	out.Printf("%s: replayed\n", what)
 }
