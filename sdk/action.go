@@ -43,7 +43,9 @@ func (t *ActionType[I, O]) declare() (schema.Action, error) {
 
 // Handle binds a function to the action. A panic in it rejects the delivery
 // and ends nothing else. ctx ends with the attempt. An *Error says how the
-// delivery is rejected; any other error is Unknown and not retried.
+// delivery is rejected; any other error is Unknown and not retried. Bytes of in
+// may be kept; but whoever keeps some of an input of more than 1 KiB keeps up to
+// 128 KiB that came with it: clone what is kept for long.
 func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) Handler {
 	return Handler{t.name, func(ctx context.Context, input []byte) ([]byte, error) {
 		var in I

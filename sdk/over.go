@@ -59,6 +59,7 @@ func ManifestOf[C any](p Plugin[C]) (*schema.Manifest, error) {
 // connect makes the lane, which the control plane needs.
 func (s *process) connect(lane net.Conn) {
 	s.lane = wire.NewLane(lane)
+	s.slab.Keep = s.lane.Keep
 	s.ended = make(chan error, 1)
 }
 

@@ -58,8 +58,8 @@ func (e *ProtocolError) Error() string { return e.What }
 
 // Handler takes what a lane reads, in the order of the bytes. A nil function
 // means that the peer may not send that kind: Run then fails. Pointers are valid
-// during the call only, the byte slices behind them until Batch returns;
-// strings and Settle.Err may be kept. An error ends Run. The functions must not
+// during the call only, the byte slices behind them until Batch returns, but
+// for Lane.Keep; strings and Settle.Err may be kept. An error ends Run. The functions must not
 // block: a blocked reader blocks the peer.
 type Handler struct {
 	Emit    func(*Emit) error
@@ -98,6 +98,7 @@ type Lane struct {
 	unused sync.Once     // closes ended
 	held   atomic.Bool   // Hold was called
 	idle   atomic.Bool   // the writer waits for wake
+	reader *frame.Reader // of who reads
 
 	mu      sync.Mutex
 	pending queue

@@ -77,6 +77,44 @@ func TestFramesInPieces(t *testing.T) {
 	}
 }
 
+// What is kept stays as it came, and its neighbours do when it is appended to.
+func TestKeep(t *testing.T) {
+	const settles = 300
+	var kept [][]byte
+	lane := make(chan *Lane, 1)
+	done := make(chan struct{})
+	var own *Lane
+	l, peer, _ := runLane(t, Handler{Settle: func(s *Settle) error {
+		if own == nil {
+			own = <-lane
+		}
+		b := own.Keep(s.Value)
+		_ = append(b, "more"...)
+		if kept = append(kept, b); len(kept) == settles {
+			close(done)
+		}
+		return nil
+	}})
+	lane <- l
+	value := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 2000) }
+	for i := 0; i < settles; i += 2 {
+		b := frameOf(t, &pb.Frame{Settle: []*pb.Settle{{Ref: 1, Value: value(i)}, {Ref: 2, Value: value(i + 1)}}})
+		if _, err := peer.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("not all came")
+	}
+	for i, b := range kept {
+		if !bytes.Equal(b, value(i)) {
+			t.Fatalf("value %d has changed", i)
+		}
+	}
+}
+
 func TestWhatEndsALane(t *testing.T) {
 	settle := func(*Settle) error { return nil }
 	broken := errors.New("handled badly")

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -19,6 +20,7 @@ var errEnd = errors.New("the stream has ended")
 // read hands what the peer sends to h until the stream ends.
 func (l *Lane) read(h *Handler) error {
 	r := frame.NewReader(frame.Source(l.conn, h.Rest), MaxFrame)
+	l.reader = r
 	d := decoder{handler: h}
 	next := func() error { return batch(r, &d) }
 	loop := h.Loop
@@ -35,6 +37,16 @@ func (l *Lane) read(h *Handler) error {
 		return err
 	}
 	return nil
+}
+
+// Keep returns b, or a copy, for good: it is never written again. b must have
+// come with the call of the Handler that calls Keep. It costs no copy mostly,
+// but whoever holds a part of b then holds 128 KiB that came with it.
+func (l *Lane) Keep(b []byte) []byte {
+	if len(b) > 0 && l.reader != nil && l.reader.Keep() {
+		return b[:len(b):len(b)]
+	}
+	return bytes.Clone(b)
 }
 
 // batch hands on what has come, which may be several frames.

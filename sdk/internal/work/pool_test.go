@@ -54,6 +54,17 @@ func TestSlabKeeps(t *testing.T) {
 	}
 }
 
+// Large data stays where the lane has it, small data is copied.
+func TestSlabLeaves(t *testing.T) {
+	large, small := make([]byte, slabShare+1), make([]byte, slabShare)
+	s := Slab{Keep: func(b []byte) []byte { return b }}
+	h := func(context.Context, []byte) ([]byte, error) { return nil, nil }
+	c := s.Call("do", h, &wire.Deliver{Event: wire.Event{Data: large}, Input: small, HasInput: true})
+	if &c.event.Data[0] != &large[0] || &c.input[0] == &small[0] {
+		t.Error("large data was copied, or small data was not")
+	}
+}
+
 // Who learns that a call was handled gives credit for it, and the next call may
 // be there before the worker goes on: its place is free by then.
 func TestPoolHasRoomWhenItRests(t *testing.T) {

@@ -10,9 +10,10 @@ import (
 // Slab makes calls of what a lane lends. A handler may keep its input and its
 // context, so that neither is used again; but small ones share their memory with
 // a few that came before and after, which costs less and gives the collector
-// less to look at. Whoever keeps one keeps at most that much more. One goroutine
-// uses a Slab at a time; the zero Slab is ready.
+// less to look at, and large ones stay where they were read. Whoever keeps one
+// keeps at most that much more. One goroutine uses a Slab at a time.
 type Slab struct {
+	Keep  func([]byte) []byte // wire.Lane's; nil where there is none: then it copies
 	calls []Call
 	bytes []byte
 }
@@ -46,10 +47,13 @@ func (s *Slab) Call(action string, h Handler, d *wire.Deliver) *Call {
 	return c
 }
 
-// clone copies data. To append to it does not touch its neighbours.
+// clone returns data that stays. To append to it does not touch its neighbours.
 func (s *Slab) clone(b []byte) []byte {
 	n := len(b)
-	if n == 0 || n > slabShare {
+	switch {
+	case n > slabShare && s.Keep != nil:
+		return s.Keep(b)
+	case n == 0 || n > slabShare:
 		return bytes.Clone(b)
 	}
 	if len(s.bytes) < n {

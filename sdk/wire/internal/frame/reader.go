@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	readBuffer = 64 << 10 // bytes of the reader's buffer unless a frame is larger
-	calmFrames = 64       // frames that fit into readBuffer before a larger one is given back
+	readBuffer = 128 << 10 // bytes of the reader's buffer unless a frame is larger
+	readLeast  = 16 << 10  // bytes of a buffer that are worth a read, where the rest was kept
+	calmFrames = 64        // frames that fit into readBuffer before a larger one is given back
 )
 
 // Malformed says why what is read is no frame.
@@ -22,15 +23,17 @@ type Reader struct {
 	src        io.Reader
 	max        int // bytes of a body
 	buf        []byte
-	start, end int // what of buf is read and not handed out
-	calm       int // frames since one larger than readBuffer
+	kept       int  // bytes at the beginning of buf that are somebody else's
+	start, end int  // what of buf is read and not handed out
+	keep       bool // something that was handed out since the last read was kept
+	calm       int  // frames since one larger than readBuffer
 }
 
 // NewReader returns a reader of src that takes bodies of up to max bytes. It has
 // no buffer before Next.
 func NewReader(src io.Reader, max int) *Reader { return &Reader{src: src, max: max} }
 
-// Next returns the body of the next frame, valid until the next call. The error
+// Next returns the body of the next frame, valid until the next read. The error
 // is a *Malformed or that of the stream.
 func (r *Reader) Next() ([]byte, error) {
 	for {
@@ -42,6 +45,17 @@ func (r *Reader) Next() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// Keep reports whether what was handed out since the last read stays valid for
+// good. Whoever holds a part of it holds all of a buffer, so that this is never
+// one of a large frame.
+func (r *Reader) Keep() bool {
+	if len(r.buf) > readBuffer {
+		return false
+	}
+	r.keep = true
+	return true
 }
 
 // More reports whether another frame is there completely.
@@ -76,13 +90,21 @@ func (r *Reader) cut() ([]byte, int, error) {
 // not as they are announced.
 func (r *Reader) fill(size int) error {
 	have := r.end - r.start
-	if have == 0 {
-		r.start, r.end = 0, 0
+	if r.keep {
+		r.kept, r.keep = r.start, false
 	}
-	r.settleSize(size, have)
-	if r.start > 0 && (r.end == len(r.buf) || r.start+size > len(r.buf)) {
-		r.end = copy(r.buf, r.buf[r.start:r.end])
-		r.start = 0
+	if r.kept > 0 && max(have+readLeast, size) > len(r.buf)-r.kept {
+		r.move(make([]byte, readBuffer)) // the old one is theirs who keep it
+	}
+	if have == 0 {
+		r.start, r.end = r.kept, r.kept
+	}
+	if r.kept == 0 {
+		r.settleSize(size, have)
+	}
+	if r.start > r.kept && (r.end == len(r.buf) || r.start+size > len(r.buf)) {
+		r.end = r.kept + copy(r.buf[r.kept:], r.buf[r.start:r.end])
+		r.start = r.kept
 	}
 	n, err := r.src.Read(r.buf[r.end:])
 	r.end += n
@@ -113,8 +135,12 @@ func (r *Reader) settleSize(size, have int) {
 		want = readBuffer
 	}
 	if want != len(r.buf) {
-		buf := make([]byte, want)
-		r.end = copy(buf, r.buf[r.start:r.end])
-		r.start, r.buf = 0, buf
+		r.move(make([]byte, want))
 	}
+}
+
+// move goes on in another buffer.
+func (r *Reader) move(buf []byte) {
+	r.end = copy(buf, r.buf[r.start:r.end])
+	r.kept, r.start, r.buf = 0, 0, buf
 }

@@ -30,8 +30,12 @@ func FuzzFrames(f *testing.F) {
 		if len(got) != len(want) || (gotErr == nil) != (wantErr == nil) {
 			t.Fatalf("%d frames, %v; in one read %d, %v", len(got), gotErr, len(want), wantErr)
 		}
+		kept := keeping(t, b, int(step)+1)
+		if len(kept) != len(want) {
+			t.Fatalf("%d frames of which some are kept, %d of which none is", len(kept), len(want))
+		}
 		for i := range got {
-			if !bytes.Equal(got[i], want[i]) {
+			if !bytes.Equal(got[i], want[i]) || !bytes.Equal(kept[i], want[i]) {
 				t.Fatalf("frame %d differs", i)
 			}
 		}
@@ -58,6 +62,46 @@ func TestLargeFrames(t *testing.T) {
 		if _, err := r.Next(); !errors.Is(err, errEnd) || len(r.buf) > readBuffer+2*part {
 			t.Errorf("%d bytes for an announcement and %d bytes, %v", len(r.buf), part, err)
 		}
+	}
+}
+
+// What was kept stays as it is, in buffers that are used up before the next is
+// made, and a buffer of a large frame is not kept.
+func TestKeep(t *testing.T) {
+	var b []byte
+	const n = 1000
+	for i := range n {
+		size := 4000 + i
+		b = protowire.AppendVarint(b, uint64(size))
+		b = append(b, bytes.Repeat([]byte{byte(i)}, size)...)
+	}
+	for _, step := range []int{1000, 4096, 65_536, len(b)} {
+		r := NewReader(&chunks{b, step}, most)
+		var all [][]byte
+		buffers, last := 0, (*byte)(nil)
+		for range n {
+			body, err := r.Next()
+			if err != nil || !r.Keep() {
+				t.Fatalf("frame %d: it is not kept, %v", len(all), err)
+			}
+			if first := &r.buf[0]; first != last {
+				buffers, last = buffers+1, first
+			}
+			all = append(all, body)
+		}
+		for i, body := range all {
+			if !bytes.Equal(body, bytes.Repeat([]byte{byte(i)}, 4000+i)) {
+				t.Fatalf("%d bytes a read: frame %d has changed", step, i)
+			}
+		}
+		if buffers > len(b)/(readBuffer-readLeast-5000)+1 {
+			t.Errorf("%d bytes a read: %d buffers for %d bytes", step, buffers, len(b))
+		}
+	}
+	large := append(protowire.AppendVarint(nil, 1<<20), make([]byte, 1<<20)...)
+	r := NewReader(&chunks{large, len(large)}, most)
+	if _, err := r.Next(); err != nil || r.Keep() {
+		t.Errorf("a buffer of %d bytes is kept, %v", len(r.buf), err)
 	}
 }
 
@@ -94,5 +138,23 @@ func frames(t *testing.T, b []byte, step int) (out [][]byte, err error) {
 			t.Fatalf("a buffer of %d bytes for %d", len(r.buf), len(b))
 		}
 		out = append(out, bytes.Clone(body))
+	}
+}
+
+// keeping cuts as frames does. Each third frame is kept, all others are copied.
+func keeping(t *testing.T, b []byte, step int) (out [][]byte) {
+	r := NewReader(&chunks{b, step}, most)
+	for {
+		body, err := r.Next()
+		if err != nil {
+			return out
+		}
+		if len(out)%3 != 0 || !r.Keep() {
+			body = bytes.Clone(body)
+		}
+		if len(r.buf) > 2*(len(b)+readBuffer) {
+			t.Fatalf("a buffer of %d bytes for %d", len(r.buf), len(b))
+		}
+		out = append(out, body)
 	}
 }
