@@ -99,6 +99,9 @@ func bench(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
+	if err := urgent(); err != nil {
+		fmt.Fprintf(os.Stderr, "*** NOT URGENT: what is measured contains how long the client waits for a processor: %v\n", err)
+	}
 	l := newLoad(d.url, o.rate)
 	if _, _, _, err := l.run(ctx, time.Second); err != nil { // everything has run once
 		return err
