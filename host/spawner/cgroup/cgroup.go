@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,9 +30,10 @@ const (
 
 // Limits of one group; 0 is none.
 type Limits struct {
-	Memory int64 // bytes
-	CPU    int64 // thousandths of one processor
-	Pids   int64 // processes and threads
+	Memory int64  // bytes
+	CPU    int64  // thousandths of one processor
+	Pids   int64  // processes and threads
+	Of     string // whose: groups of one name yield together, also those that come after
 }
 
 // Tree is the part of the hierarchy that is ours.
@@ -41,12 +43,26 @@ type Tree struct {
 	v1   map[string]string // the same by controller
 	on   map[string]bool   // controllers of v2
 	why  map[string]string // controllers that there are not, and why
+
+	stop, stopped chan struct{}
+
+	mu     sync.Mutex
+	groups map[*Group]bool
+	users  map[string]*user // by Limits.Of
 }
 
 // Open finds where groups can be made. It never fails: Lacks says what is
-// missing. name is the directory that is ours alone.
+// missing. name is the directory that is ours alone. Close it.
 func Open(name string) *Tree {
-	t := &Tree{name: name, v1: map[string]string{}, on: map[string]bool{}, why: map[string]string{}}
+	t := open(name)
+	go t.watch()
+	return t
+}
+
+// open is Open, and nobody looks at what is used.
+func open(name string) *Tree {
+	t := &Tree{name: name, v1: map[string]string{}, on: map[string]bool{}, why: map[string]string{},
+		stop: make(chan struct{}), stopped: make(chan struct{}), groups: map[*Group]bool{}, users: map[string]*user{}}
 	own := paths()
 	for _, at := range []string{Mount, filepath.Join(Mount, "unified")} {
 		var fs unix.Statfs_t
@@ -60,6 +76,9 @@ func Open(name string) *Tree {
 			continue
 		}
 		t.open1(c, own[c])
+	}
+	if t.v1[CPU] != "" {
+		t.open1(account, own[account])
 	}
 	return t
 }
@@ -179,13 +198,17 @@ func (t *Tree) Lacks(controller string) string { return t.why[controller] }
 
 // Close removes our directories; the groups in them must have ended.
 func (t *Tree) Close() {
+	close(t.stop)
+	<-t.stopped
 	if t.v2 != "" {
 		// This process may sit in it; it goes back to where it came from.
 		_ = write(filepath.Join(filepath.Dir(t.v2), "cgroup.procs"), strconv.Itoa(os.Getpid()))
 		_ = os.Remove(filepath.Join(t.v2, "spawner"))
+		_ = os.Remove(filepath.Join(t.v2, first))
 		_ = os.Remove(t.v2)
 	}
 	for _, dir := range t.v1 {
+		_ = os.Remove(filepath.Join(dir, first))
 		_ = os.Remove(dir)
 	}
 }
@@ -201,12 +224,15 @@ func MachineMemory() int64 {
 type Group struct {
 	dirs   map[string]string // by controller; version 2 under ""
 	limits Limits
+	tree   *Tree
+	used   time.Duration // of processors, when that was looked at last
+	yields bool
 }
 
 // New makes a group. missing names the controllers whose limit was asked for
 // and cannot be set.
 func (t *Tree) New(name string, l Limits) (g *Group, missing []string) {
-	g = &Group{dirs: map[string]string{}, limits: l}
+	g = &Group{dirs: map[string]string{}, limits: l, tree: t}
 	mkdir := func(key, parent string) bool {
 		dir := filepath.Join(parent, name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -245,6 +271,7 @@ func (t *Tree) New(name string, l Limits) (g *Group, missing []string) {
 			missing = append(missing, Pids)
 		}
 	}
+	t.enter(g)
 	return g, missing
 }
 
@@ -325,6 +352,9 @@ func (g *Group) count(controller, file2, file1, name string) int {
 
 // Remove removes the group; it waits a moment for the last of its processes.
 func (g *Group) Remove() {
+	if g.tree != nil {
+		g.tree.leave(g)
+	}
 	for _, dir := range g.dirs {
 		for range 100 {
 			if err := unix.Rmdir(dir); !errors.Is(err, unix.EBUSY) {

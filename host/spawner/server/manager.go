@@ -50,6 +50,7 @@ func (s *Spawner) Manager(argv []string) (pid int, conn *net.UnixConn, err error
 	if err := s.become(p, s.user, setup, attr); err != nil {
 		return 0, nil, fmt.Errorf("start the manager as %s: %w", s.user.Name, err)
 	}
+	_ = s.groups.First(p.pid) // it serves all the same where it is one among others
 	return p.pid, ours, nil
 }
 

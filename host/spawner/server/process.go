@@ -200,7 +200,7 @@ func (p *process) bound(s *Spawner, r *spawner.Start, c *child.Setup) (missing [
 	lack := func(name, why string) { missing = append(missing, name+": "+why) }
 	var none []string
 	p.group, none = s.groups.New(filepath.Base(p.dir), cgroup.Limits{
-		Memory: cmp.Or(r.Memory, cgroup.MachineMemory()/2), CPU: r.CPU, Pids: cmp.Or(r.Procs, defaultProcesses)})
+		Memory: cmp.Or(r.Memory, cgroup.MachineMemory()/2), CPU: r.CPU, Pids: cmp.Or(r.Procs, defaultProcesses), Of: cmp.Or(r.State, p.dir)})
 	asked := map[string]int64{cgroup.Memory: r.Memory, cgroup.CPU: r.CPU, cgroup.Pids: r.Procs}
 	for _, controller := range none {
 		if asked[controller] > 0 {
