@@ -77,7 +77,7 @@ func (t *Tree) watch() {
 		case <-tick.C:
 		}
 		now := time.Now()
-		t.look(now.Sub(last) * time.Duration(runtime.NumCPU()) / 2)
+		t.look(now.Sub(last) * time.Duration(runtime.NumCPU()) * 3 / 4)
 		last = now
 	}
 }
