@@ -79,21 +79,7 @@ host_deliveries_ended_total{outcome="dropped",reason="queue_full",route="a"} 2
 
 // What happened to events and reloads is in the metrics.
 func TestMetrics(t *testing.T) {
-	hcl := `
-plugin "probe" "a" {}
-plugin "probe" "b" {}
-plugin "probe" "dead" {}
-route "r" {
-  from = probe.a.said
-  to   = probe.b.fail
-  delivery {
-    attempts    = 2
-    backoff     = "1ms"
-    dead_letter = probe.dead.echo
-  }
-}
-`
-	d := run(t, setup(t, hcl, "probe-1.0.0"))
+	d := run(t, setup(t, failing(2), "probe-1.0.0"))
 	d.emit("probe.a.said", `{"text":"x","count":1}`) // the second attempt succeeds
 	d.emit("probe.a.said", `{"text":"y","count":9}`) // both fail
 	if err := d.Settle(t.Context(), control.SettleRequest{Token: "never-was"}); err == nil {

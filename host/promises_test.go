@@ -476,10 +476,10 @@ route "r" {
 	}
 }
 
-// Many replay one dead delivery over the control API at once: one has it, each
-// other is told why not.
-func TestReplayAtOnce(t *testing.T) {
-	d := run(t, setup(t, `
+// failing is a route to an action that fails, with a dead letter after so many
+// attempts.
+func failing(attempts int) string {
+	return fmt.Sprintf(`
 plugin "probe" "a" {}
 plugin "probe" "b" {}
 plugin "probe" "dead" {}
@@ -487,11 +487,18 @@ route "r" {
   from = probe.a.said
   to   = probe.b.fail
   delivery {
-    attempts    = 1
+    attempts    = %d
+    backoff     = "1ms"
     dead_letter = probe.dead.echo
   }
 }
-`, "probe-1.0.0"))
+`, attempts)
+}
+
+// Many replay one dead delivery over the control API at once: one has it, each
+// other is told why not.
+func TestReplayAtOnce(t *testing.T) {
+	d := run(t, setup(t, failing(1), "probe-1.0.0"))
 	id := d.emit("probe.a.said", `{"text":"x","count":9}`).ID
 	const many = 8
 	answers := make(chan *wire.Error, many)
