@@ -40,8 +40,11 @@ func TestCompromisedManager(t *testing.T) {
 	}
 	before := listing(t, b.dir)
 
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := *attackSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("again with -attack-seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	asked, granted := 0, 0
 	for end := time.Now().Add(*attack); time.Now().Before(end); {

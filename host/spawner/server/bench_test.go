@@ -29,6 +29,8 @@ import (
 var (
 	swaps  = flag.Int("swaps", 2000, "how often the executable is swapped")
 	attack = flag.Duration("attack", 2*time.Second, "how long the compromised manager asks")
+
+	attackSeed = flag.Uint64("attack-seed", 0, "what it asks, again; 0 is something new")
 )
 
 // The test binary is the spawner, the child and the program that is started:
