@@ -51,6 +51,16 @@ func settingsOf(s config.Source) (settings config.Host, dir string, diags config
 	return files.Host(), files.Dir(), nil
 }
 
+// withProblems adds what is wrong with the files to why nothing could be
+// started: a host block that is wrong may be the cause.
+func withProblems(err error, s config.Source) error {
+	_, diags := config.Open(s)
+	if !diags.HasErrors() {
+		return err
+	}
+	return &InvalidError{Diagnostics: append(diags, problem("The plugin directory cannot be used", err.Error()))}
+}
+
 // picks reports whether a generation is to be served in place of what is on disk.
 func (o Options) picks() bool { return o.Last || o.Generation != 0 }
 

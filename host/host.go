@@ -80,12 +80,15 @@ func Run(ctx context.Context, o Options) error {
 
 	// Executables become manifests.
 	g, err := newGround(ctx, b, settings, dir, o)
-	if err != nil {
-		return errors.Join(err, server.Close())
+	if err == nil {
+		err = g.catalog.Scan(ctx)
 	}
-	if err := g.catalog.Scan(ctx); err != nil {
-		if ctx.Err() != nil { // asked to stop before it was up
+	if err != nil {
+		switch {
+		case g != nil && ctx.Err() != nil: // asked to stop before it was up
 			err = nil
+		case pick == nil:
+			err = withProblems(err, o.Source)
 		}
 		return errors.Join(err, server.Close())
 	}
