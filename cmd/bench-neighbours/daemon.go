@@ -170,8 +170,16 @@ func (d *daemon) provoke(ctx context.Context, what deed) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	length, err := time.ParseDuration(what.For)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, length+grace, fmt.Errorf("%s should have ended after %s and has not after %s more", what.How, length, grace))
+	defer cancel()
 	r, err := d.client.Emit(ctx, control.EmitRequest{Type: "neighbour.good.provoked", Data: data, Timeout: 10 * time.Minute})
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return "", context.Cause(ctx)
 	case err != nil:
 		return "", err
 	case r.Err == nil:

@@ -60,7 +60,7 @@ func (l *load) run(ctx context.Context, d time.Duration) (p50, p99 time.Duration
 		select {
 		case <-time.After(time.Until(due)):
 		case <-ctx.Done():
-			return 0, 0, 0, ctx.Err()
+			return 0, 0, 0, context.Cause(ctx)
 		}
 		all.Go(func() {
 			wrong[i] = l.ask(ctx)

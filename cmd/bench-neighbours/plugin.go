@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // deed asks the plugin to misbehave.
 type deed struct {
-	How    string `json:"how" doc:"alloc, fork, open, fill, read or dial."`
+	How    string `json:"how" doc:"alloc, fork, open, fill, read or dial; spin or none to compare with."`
 	Target string `json:"target,omitempty" doc:"What to read, or where to write."`
 	For    string `json:"for" doc:"How long, where nothing ends it before."`
 }
@@ -31,11 +32,13 @@ var (
 // bomb is the argument of a process that was forked without end.
 const bomb = "bomb"
 
+const forever = time.Hour
+
 // servePlugin is this executable in the plugin directory.
 func servePlugin() {
 	if len(os.Args) == 2 && os.Args[1] == bomb {
-		_ = fork(context.Background()) // never ends but with the process
-		select {}
+		_ = again(time.Now().Add(forever), fork)
+		return
 	}
 	sdk.Serve(sdk.Plugin[struct{}]{
 		Name: filepath.Base(os.Args[0]), Version: "1.0.0", Doc: "A neighbour, or one that misbehaves.",
@@ -43,65 +46,68 @@ func servePlugin() {
 		New: func(context.Context, struct{}, *sdk.Env) (*sdk.Instance, error) {
 			return &sdk.Instance{Handlers: sdk.Handlers{
 				echo.Handle(func(context.Context, any) (string, error) { return "ok", nil }),
-				misbehave.Handle(func(ctx context.Context, d deed) (string, error) { return "", act(ctx, d) }),
+				misbehave.Handle(func(_ context.Context, d deed) (string, error) { return "", act(d) }),
 			}}, nil
 		},
 	})
 }
 
 // act misbehaves for a while, or until it is ended. It returns the last refusal.
-func act(ctx context.Context, d deed) error {
+func act(d deed) error {
 	length, err := time.ParseDuration(d.For)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, length)
-	defer cancel()
+	until := time.Now().Add(length)
 	switch d.How {
 	case "alloc":
-		for range runtime.NumCPU() {
-			go alloc()
-		}
-		<-ctx.Done()
-		return errors.New("nothing stopped it")
+		return again(until, alloc)
 	case "fork":
-		return fork(ctx)
+		return again(until, fork)
 	case "open":
-		return again(ctx, func() error {
+		return again(until, func() error {
 			_, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 			return err
 		})
 	case "fill":
 		var n atomic.Int64
 		data := make([]byte, 1<<20)
-		return again(ctx, func() error {
+		return again(until, func() error {
 			return os.WriteFile(filepath.Join(d.Target, fmt.Sprint("big", n.Add(1))), data, 0o600)
 		})
 	case "read":
-		return again(ctx, func() error {
+		return again(until, func() error {
 			_, err := os.ReadFile(d.Target)
 			return err
 		})
 	case "dial":
-		return again(ctx, func() error {
+		return again(until, func() error {
 			fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 			if err == nil {
 				_ = syscall.Close(fd)
 			}
 			return err
 		})
+	case "spin":
+		_ = again(until, func() error { return nil })
+		return errors.New("nothing stopped it")
+	case "none":
+		time.Sleep(length)
+		return errors.New("nothing was done")
 	}
 	return fmt.Errorf("unknown: %q", d.How)
 }
 
-// again does something until ctx ends, on every processor, and whether it is
-// refused or not. It returns the last refusal.
-func again(ctx context.Context, do func() error) error {
+// again does something until a time, on every processor, and whether it is
+// refused or not. It returns the last refusal. It looks at the clock itself: a
+// context would need Go's scheduler, which sees nothing of loops that make raw
+// system calls only, for up to a minute.
+func again(until time.Time, do func() error) error {
 	last := make(chan error, runtime.NumCPU())
 	for range runtime.NumCPU() {
 		go func() {
 			var refused error
-			for ctx.Err() == nil {
+			for time.Now().Before(until) {
 				if err := do(); err != nil {
 					refused = err
 				}
@@ -116,27 +122,30 @@ func again(ctx context.Context, do func() error) error {
 	return errors.Join(all...)
 }
 
-func alloc() {
-	var all [][]byte
-	for {
-		b := make([]byte, 1<<20)
-		for i := 0; i < len(b); i += 4096 {
-			b[i] = 1
-		}
-		all = append(all, b)
-		runtime.KeepAlive(all)
-	}
+// kept is what was allocated.
+var kept struct {
+	sync.Mutex
+	all [][]byte
 }
 
-// fork starts processes that do the same, until ctx ends.
-func fork(ctx context.Context) error {
-	return again(ctx, func() error {
-		c := exec.CommandContext(ctx, "/proc/self/exe", bomb)
-		c.Args[0] = os.Args[0]
-		if err := c.Start(); err != nil {
-			return err
-		}
-		go func() { _ = c.Wait() }()
-		return nil
-	})
+func alloc() error {
+	b := make([]byte, 1<<20)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	kept.Lock()
+	defer kept.Unlock()
+	kept.all = append(kept.all, b)
+	return nil
+}
+
+// fork starts a process that does the same without end.
+func fork() error {
+	c := exec.Command("/proc/self/exe", bomb)
+	c.Args[0] = os.Args[0]
+	if err := c.Start(); err != nil {
+		return err
+	}
+	go func() { _ = c.Wait() }()
+	return nil
 }
