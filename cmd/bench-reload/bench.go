@@ -18,11 +18,12 @@ import (
 
 // caseNames are what happens while the client goes on.
 func caseNames() []string {
-	return []string{"unchanged", "route", "port", "replaced", "upgraded", "killed", "invalid", "taken"}
+	return []string{"without", "unchanged", "route", "port", "replaced", "upgraded", "killed", "invalid", "taken"}
 }
 
 // told says what the cases are, for people.
 var told = map[string]string{
+	"without":   "no reload, for comparison",
 	"unchanged": "nothing changed",
 	"route":     "one route (location) changes",
 	"port":      "one more port, one less",
@@ -56,6 +57,10 @@ func (r *result) lost() (failed, inside int) {
 	}
 	return failed, inside
 }
+
+// warm is how long a server is asked before it is measured, at the same rate: a
+// cold cache, or a heap that still grows, is no matter of reloads.
+const warm = time.Second
 
 func bench(ctx context.Context, o options) error {
 	if err := missing(o.servers); err != nil {
@@ -130,11 +135,14 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 		}
 	}
 	r := &result{what: what, server: name, rate: rate}
-	stop, err := startClient(ctx, client.Load{Live: at(p.live), Steady: at(p.steady), Slow: at(p.slow), Rate: rate, For: o.length}, &r.seen)
+	stop, err := startClient(ctx, client.Load{Live: at(p.live), Steady: at(p.steady), Slow: at(p.slow), Rate: rate, Warm: warm, For: o.length}, &r.seen)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = stop(false) }() // the error of a client that is ended says nothing
+	if what == "without" {
+		return r, stop(true)
+	}
 	begin := time.Now()
 	tick := time.NewTicker(o.every)
 	defer tick.Stop()
@@ -156,14 +164,14 @@ func measure(ctx context.Context, o options, name, what string, rate int) (*resu
 	return r, stop(true)
 }
 
-// startClient starts the client and returns when its connections are open. stop
-// waits for what it has seen, or ends it.
+// startClient starts the client and returns when its connections are open and the
+// server is warm. stop waits for what it has seen, or ends it.
 func startClient(ctx context.Context, l client.Load, into *client.Seen) (stop func(wait bool) error, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.For+2*patience)
+	ctx, cancel := context.WithTimeout(ctx, l.Warm+l.For+2*patience)
 	cmd := exec.CommandContext(ctx, self, "client")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -244,64 +252,6 @@ func inMillis(d time.Duration) float64 { return float64(d.Microseconds()/100) / 
 func median(all []time.Duration) time.Duration {
 	s := slices.Sorted(slices.Values(all))
 	return s[len(s)/2]
-}
-
-// sized is a reload time by server and size.
-type sized struct {
-	server string
-	size   int
-	sizeTimes
-}
-
-func measureSizes(ctx context.Context, o options) ([]sized, error) {
-	if len(o.sizes) == 0 {
-		return nil, nil
-	}
-	fmt.Printf("\none of many instances (server blocks) changes, each with a port of its own; medians of %d\n%-6s %6s %10s %18s\n", o.rounds, "", "size", "reload", "phases after LOAD")
-	var all []sized
-	for _, size := range o.sizes {
-		for _, name := range o.servers {
-			t, err := measureSize(ctx, o, name, size)
-			if errors.Is(err, errNotMeasured) {
-				continue
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s with %d: %w", name, size, err)
-			}
-			phases := "-"
-			if t.phases > 0 {
-				phases = millis(t.phases)
-			}
-			fmt.Printf("%-6s %6d %10s %18s\n", name, size, millis(t.whole), phases)
-			all = append(all, sized{name, size, t})
-		}
-	}
-	return all, nil
-}
-
-func measureSize(ctx context.Context, o options, name string, size int) (sizeTimes, error) {
-	s, _, err := place(o, name)
-	if err != nil {
-		return sizeTimes{}, err
-	}
-	defer s.stop()
-	if err := s.many(ctx, size); err != nil {
-		return sizeTimes{}, err
-	}
-	var whole, phases []time.Duration
-	for n := range o.rounds {
-		t, err := s.one(ctx, n+1)
-		if err != nil {
-			return t, err
-		}
-		whole, phases = append(whole, t.whole), append(phases, t.phases)
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return t, ctx.Err()
-		}
-	}
-	return sizeTimes{median(whole), median(phases)}, nil
 }
 
 // summarize prints what the issue of all is, and a line for machines.

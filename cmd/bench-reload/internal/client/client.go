@@ -37,6 +37,7 @@ type Load struct {
 	Steady string        `json:"steady"` // where connections are kept alive
 	Slow   string        `json:"slow"`   // where requests are slow
 	Rate   int           `json:"rate"`   // of requests to Live, a second
+	Warm   time.Duration `json:"warm"`   // how long it goes on before what it sees counts
 	For    time.Duration `json:"for"`
 }
 
@@ -59,7 +60,7 @@ type Stream struct {
 }
 
 // Run reads one load from standard input, says "ready" when its connections are
-// open, and prints what it has seen.
+// open and the server is warm, and prints what it has seen.
 func Run() error {
 	var l Load
 	if err := json.NewDecoder(os.Stdin).Decode(&l); err != nil {
@@ -77,8 +78,12 @@ func Run() error {
 		wait.Go(func() { slow.run(ctx, &opened, l.Slow, time.Duration(n)*time.Millisecond, 0) })
 	}
 	opened.Wait()
+	cold := flood(l.Live, l.Rate, l.Warm)
 	fmt.Println("ready")
-	s := flood(l)
+	s := flood(l.Live, l.Rate, l.For)
+	for kind, n := range cold.Failed { // of its requests no time counts, but each failure
+		s.Failed[kind] += n
+	}
 	cancel()
 	wait.Wait()
 	s.Keep, s.Long = keep.stream, slow.stream
@@ -86,19 +91,19 @@ func Run() error {
 }
 
 // flood sends the requests at their times.
-func flood(l Load) Seen {
-	total := int(float64(l.Rate) * l.For.Seconds())
+func flood(addr string, rate int, length time.Duration) Seen {
+	total := int(float64(rate) * length.Seconds())
 	took := make([]time.Duration, total)
 	kinds := make([]string, total)
 	var wait sync.WaitGroup
 	start := time.Now()
 	for n := range total {
-		due := start.Add(time.Duration(float64(n) / float64(l.Rate) * float64(time.Second)))
+		due := start.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
 		if ahead := time.Until(due); ahead > 0 {
 			time.Sleep(ahead)
 		}
 		wait.Go(func() {
-			kinds[n] = once(l.Live, n)
+			kinds[n] = once(addr, n)
 			took[n] = time.Since(due)
 		})
 	}
