@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/launch"
 	"github.com/pluginhost/host/host/observe"
@@ -64,13 +62,13 @@ func newBase(ctx context.Context, stateDir string, o Options) (*base, error) {
 
 // launches makes the launcher for the executables in pluginDir. dir holds what
 // go-plugin wants a directory for.
-func (b *base) launches(ctx context.Context, stateDir, pluginDir, dir string, log hclog.Logger) (err error) {
+func (b *base) launches(ctx context.Context, stateDir, pluginDir, dir string, o Options) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), helloTimeout)
 	defer cancel()
 	if _, _, err := b.spawner.Hello(ctx, spawner.Hello{StateDir: stateDir, PluginDir: pluginDir}); err != nil {
 		return err
 	}
-	b.launcher, err = launch.New(b.spawner, dir, log.Named("launch"))
+	b.launcher, err = launch.New(b.spawner, dir, o.Log.Named("launch"), o.secrets.Hide)
 	return err
 }
 

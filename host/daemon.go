@@ -15,7 +15,7 @@ import (
 	"github.com/pluginhost/host/host/config"
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
-	"github.com/pluginhost/host/host/internal/secret"
+	"github.com/pluginhost/host/host/internal/redact"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/observe/metrics"
 	"github.com/pluginhost/host/host/route"
@@ -36,7 +36,7 @@ type daemon struct {
 	applier  *apply.Applier
 	store    *generation.Store
 	log      *generation.Log
-	secrets  secret.Values
+	secrets  *redact.Values
 }
 
 var _ control.Backend = (*daemon)(nil)
@@ -253,15 +253,22 @@ func (d *daemon) Emit(ctx context.Context, req control.EmitRequest) (control.Emi
 	d.router.Emit(source, e)
 	select {
 	case s := <-outcome:
-		return control.EmitResult{ID: e.Event.ID, Value: s.Value, Err: s.Err}, nil
+		return d.outcome(e.Event.ID, s), nil
 	case <-ctx.Done():
 	}
 	select {
 	case s := <-outcome: // the daemon has drained, and ends
-		return control.EmitResult{ID: e.Event.ID, Value: s.Value, Err: s.Err}, nil
+		return d.outcome(e.Event.ID, s), nil
 	default:
 		return control.EmitResult{}, ctx.Err()
 	}
+}
+
+// outcome is what whoever emits by hand is told. A value is data, and is theirs.
+func (d *daemon) outcome(id wire.ID, s *wire.Settle) control.EmitResult {
+	r := control.EmitResult{ID: id, Value: s.Value, Err: s.Err}
+	d.secrets.Err(&r.Err)
+	return r
 }
 
 // source finds whose event a type is.

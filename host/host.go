@@ -21,6 +21,7 @@ import (
 	"github.com/pluginhost/host/host/control"
 	"github.com/pluginhost/host/host/generation"
 	"github.com/pluginhost/host/host/instance"
+	"github.com/pluginhost/host/host/internal/redact"
 	"github.com/pluginhost/host/host/notify"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/observe/metrics"
@@ -123,7 +124,7 @@ func Run(ctx context.Context, o Options) error {
 		Load: func(ctx context.Context, of *generation.Record) (apply.Loaded, config.Diagnostics) {
 			loaded, diags := load(ctx, o, settings, g.catalog, store, of, cache)
 			if loaded.Config != nil {
-				d.secrets.Add(loaded.Config.Secrets)
+				o.secrets.Add(loaded.Config.Secrets...)
 			}
 			return loaded, diags
 		},
@@ -140,7 +141,7 @@ func Run(ctx context.Context, o Options) error {
 
 	// Everything can be asked for over the control socket.
 	*d = daemon{base: b, options: o, settings: settings, dir: dir, started: time.Now(), catalog: g.catalog, router: router,
-		recorder: recorder, audit: audit, applier: applier, store: store, log: log}
+		recorder: recorder, audit: audit, applier: applier, store: store, log: log, secrets: o.secrets}
 	serving := start(func(ctx context.Context) error { return server.Run(ctx, d) })
 	defer serving.stop()
 
@@ -218,7 +219,7 @@ type ground struct {
 }
 
 func newGround(ctx context.Context, b *base, settings config.Host, dir string, o Options) (*ground, error) {
-	if err := b.launches(ctx, settings.StateDir, settings.PluginDir, filepath.Join(settings.StateDir, "run", "p"), o.Log); err != nil {
+	if err := b.launches(ctx, settings.StateDir, settings.PluginDir, filepath.Join(settings.StateDir, "run", "p"), o); err != nil {
 		return nil, err
 	}
 	return &ground{base: b, catalog: catalog.New(catalog.Options{
@@ -241,7 +242,9 @@ func (o Options) withDefaults() Options {
 	if o.Stdout == nil {
 		o.Stdout = io.Discard
 	}
-	o.Stdout = &lines{w: o.Stdout, log: o.Log}
+	o.secrets = &redact.Values{}
+	o.Log = o.secrets.Log(o.Log)
+	o.Stdout = &lines{w: o.Stdout, log: o.Log, hide: o.secrets.Hide}
 	return o
 }
 
@@ -250,16 +253,18 @@ type lines struct {
 	mu     sync.Mutex
 	w      io.Writer
 	log    hclog.Logger
+	hide   func(string) string
 	failed bool // and said so
 }
 
 func (l *lines) Write(p []byte) (int, error) {
+	text := l.hide(string(p))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, err := l.w.Write(p)
+	_, err := io.WriteString(l.w, text)
 	if err != nil && !l.failed {
 		l.log.Error("standard output cannot be written: what plugins print there is lost", "error", err)
 	}
 	l.failed = err != nil
-	return n, err
+	return len(p), err
 }

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -161,8 +162,8 @@ route "r" {
 }
 `, "probe-1.0.0"))
 	r, err := d.Emit(t.Context(), control.EmitRequest{Type: "probe.a.said", Subject: "for " + secret, Data: []byte(`{"text":"x"}`)})
-	if err != nil || r.Err == nil || !strings.Contains(r.Err.Message, secret) {
-		t.Fatalf("the plugin did not say it: %+v, %v", r, err)
+	if err != nil || r.Err == nil || r.Err.Message != "no use for (secret)" {
+		t.Fatalf("the plugin did not say it, or we are shown it: %+v, %v", r, err)
 	}
 	for _, args := range [][]string{
 		{"events", "why", r.ID.String()}, {"events", "show", r.ID.String()}, {"events", "show", "-o", "json", r.ID.String()},
@@ -182,4 +183,54 @@ route "r" {
 		}
 		return nil
 	})
+}
+
+// Whatever a plugin says a secret with, the daemon's log and output do not hold
+// it, nor does what is said and kept of a reload that it refuses.
+func TestPluginsDoNotLogSecrets(t *testing.T) {
+	const secret = "correct \"horse\" <battery>\nstaple-of-a-key-in-many-lines\t&"
+	t.Setenv("PROBE_SECRET", secret)
+	const hcl = `
+plugin "probe" "a" {}
+plugin "probe" "b" { prefix = env("PROBE_SECRET") }
+route "r" {
+  from  = probe.a.said
+  to    = probe.b.blurt
+  input = { text = env("PROBE_SECRET"), count = 1 }
+}
+`
+	d := run(t, setup(t, hcl, "probe-1.0.0"))
+	d.emit("probe.a.said", `{"text":"x"}`)
+	for _, said := range []string{"logged (secret)", "on stderr", "on stdout", "on descriptor 2"} {
+		until(t, "the log has "+said, func() bool { return strings.Contains(d.log.String(), said) })
+	}
+	until(t, "it is printed", func() bool { return strings.Contains(d.stdout.String(), "printed") })
+	d.write("host.hcl", hcl+`
+plugin "probe" "c" {
+  prefix = env("PROBE_SECRET")
+  refuse = "aloud"
+}
+`)
+	var told strings.Builder
+	r, err := d.Reload(t.Context(), apply.Request{}, func(p apply.Progress) { _, _ = fmt.Fprintln(&told, p.Message) })
+	if err != nil || r.Outcome != apply.RolledBack || !strings.Contains(told.String(), "looking with (secret)") {
+		t.Errorf("the reload: %+v, %v; progress:\n%s", r, err, &told)
+	}
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile(filepath.Join(d.dir, "state", "generations", "log.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, _ := d.host("status")
+	for what, text := range map[string]string{"the log": d.log.String(), "the output": d.stdout.String(), "the answer": string(text),
+		"what is kept": string(kept), "the progress": told.String(), "the status": status} {
+		for _, part := range []string{"horse", "battery", "staple-of-a-key-in-many-lines"} {
+			if strings.Contains(text, part) {
+				t.Errorf("%s holds a part of the secret, %s:\n%s", what, part, text)
+			}
+		}
+	}
 }

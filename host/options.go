@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/internal/redact"
 	"github.com/pluginhost/host/host/spawner/child"
 	"github.com/pluginhost/host/host/spawner/client"
 )
@@ -33,6 +34,7 @@ type Options struct {
 	// without it.
 	Locked   bool
 	unlocked bool // the lock is about to be written
+	secrets  *redact.Values
 	// Reload asks for a reload with each value, as SIGHUP does; may be nil.
 	Reload <-chan os.Signal
 	// Ready, when not nil, is called once with the path of the control socket

@@ -62,7 +62,7 @@ var (
 	said  = sdk.Event[word]("said", "A word was said.")
 	echo  = sdk.Action[word, word]("echo", "Returns the word with the prefix.")
 	fail  = sdk.Action[word, word]("fail", "Fails as often as count says, then echoes.")
-	blurt = sdk.Action[word, word]("blurt", "Fails with its text in the error.")
+	blurt = sdk.Action[word, word]("blurt", "Says its text wherever a plugin can say something, and fails with it in the error.")
 	hang  = sdk.Action[word, word]("hang", "Answers when its context ends.")
 	crash = sdk.Action[word, word]("crash", "Kills the process as often as count says for all processes, then echoes.")
 	eat   = sdk.Action[word, word]("eat", "Takes memory until there is none.")
@@ -83,6 +83,10 @@ func serveProbe() {
 				case <-ctx.Done():
 					return ctx.Err()
 				}
+			}
+			if c.Refuse == "aloud" {
+				progress("looking with "+c.Prefix, 50)
+				return sdk.Errorf(sdk.Internal, "no use for %s", c.Prefix)
 			}
 			if c.Refuse == "verify" {
 				return &sdk.AttrError{Attribute: "refuse", Err: errors.New("told to")}
@@ -108,6 +112,11 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 			return answer(w)
 		}),
 		blurt.Handle(func(_ context.Context, w word) (word, error) {
+			env.Log.Warn("logged "+w.Text, "field", w.Text, "error", errors.New(w.Text))
+			_, _ = fmt.Fprintln(os.Stderr, "on stderr", w.Text)
+			_, _ = fmt.Fprintln(os.Stdout, "on stdout", w.Text)
+			_, _ = fmt.Fprintln(os.NewFile(2, "stderr"), "on descriptor 2", w.Text) // not closed: it is kept
+			_, _ = fmt.Fprintln(env.Stdout, "printed", w.Text)
 			return w, sdk.Errorf(sdk.Internal, "no use for %s", w.Text)
 		}),
 		hang.Handle(func(ctx context.Context, w word) (word, error) { <-ctx.Done(); return w, ctx.Err() }),

@@ -127,7 +127,7 @@ func look(ctx context.Context, o Options, settings config.Host, dir string) (_ *
 			b.close()
 			_ = os.RemoveAll(scratch)
 		}
-		if err = b.launches(ctx, state, settings.PluginDir, filepath.Join(scratch, "p"), o.Log); err != nil {
+		if err = b.launches(ctx, state, settings.PluginDir, filepath.Join(scratch, "p"), o); err != nil {
 			return nil, "", nil, err
 		}
 		describe = b.describe(settings)

@@ -68,7 +68,7 @@ func (f *Files) Build(plugins Plugins) (*Config, Diagnostics) {
 		}
 	}
 	slices.SortFunc(b.config.Instances, func(x, y Instance) int { return strings.Compare(x.Address, y.Address) })
-	b.config.Secrets = slices.Clone(f.diags.Secrets())
+	b.config.Secrets = f.diags.Secrets().Values()
 	return b.config, diags
 }
 

@@ -45,12 +45,14 @@ type Launcher struct {
 	spawner *client.Client
 	dir     string
 	log     hclog.Logger
+	hide    func(string) string
 }
 
 // New returns a launcher. dir is a directory of its own; leftovers in it are
-// removed.
-func New(sp *client.Client, dir string, log hclog.Logger) (*Launcher, error) {
-	l := &Launcher{spawner: sp, dir: dir, log: log}
+// removed. hide takes secrets out of what processes print and of what they say of
+// their configuration; what goes to Spec.Stdout is passed on as it is.
+func New(sp *client.Client, dir string, log hclog.Logger, hide func(string) string) (*Launcher, error) {
+	l := &Launcher{spawner: sp, dir: dir, log: log, hide: hide}
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, fmt.Errorf("directory for go-plugin: %w", err)
 	}
@@ -69,7 +71,7 @@ func (l *Launcher) Start(ctx context.Context, s Spec) (*Process, error) {
 	if err != nil {
 		return nil, &StartError{Path: s.Path, Phase: "exec", Reason: err.Error(), Err: err}
 	}
-	p := &Process{spec: s, dir: own, log: l.log.Named(filepath.Base(s.Name)),
+	p := &Process{spec: s, dir: own, hide: l.hide, log: l.log.Named(filepath.Base(s.Name)),
 		done: make(chan struct{})}
 	p.runner = &processRunner{process: p, spawner: l.spawner, ctx: ctx}
 	quiet := hclog.NewNullLogger() // what go-plugin has to say is in its errors
@@ -121,7 +123,7 @@ func (p *Process) connect() error {
 	if err != nil {
 		return err
 	}
-	p.control = raw.(rpc.Control)
+	p.control = discreet{raw.(rpc.Control), p.hide}
 	return nil
 }
 

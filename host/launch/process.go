@@ -27,6 +27,7 @@ type Process struct {
 	spec    Spec
 	dir     string // its own: the control plane's socket, temporary files
 	log     hclog.Logger
+	hide    func(string) string
 	client  *plugin.Client
 	runner  *processRunner
 	control rpc.Control
@@ -47,8 +48,8 @@ type Exit struct {
 
 // begin follows a process that has been started.
 func (p *Process) begin(c *client.Process) {
-	p.out = newStdout(p.spec.Stdout, p.runner.kill)
-	p.err = newStderr(p.log, p.spec.Describe)
+	p.out = newStdout(p.spec.Stdout, p.runner.kill, p.hide)
+	p.err = newStderr(p.log, p.spec.Describe, p.hide)
 	p.child.Store(c)
 	var pipes sync.WaitGroup
 	pipes.Go(func() { p.out.read(c.Stdout) })

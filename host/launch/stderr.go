@@ -25,6 +25,7 @@ const (
 type stderr struct {
 	log   hclog.Logger
 	quiet bool
+	hide  func(string) string
 
 	mu   sync.Mutex
 	last []string // ring of the last lines, oldest first
@@ -34,7 +35,9 @@ type stderr struct {
 	dropped int
 }
 
-func newStderr(log hclog.Logger, quiet bool) *stderr { return &stderr{log: log, quiet: quiet} }
+func newStderr(log hclog.Logger, quiet bool, hide func(string) string) *stderr {
+	return &stderr{log: log, quiet: quiet, hide: hide}
+}
 
 func (s *stderr) read(from io.Reader) {
 	r := bufio.NewReaderSize(from, 16<<10)
@@ -55,6 +58,7 @@ func (s *stderr) take(line string) {
 	if line == "" {
 		return
 	}
+	line = s.hide(line) // before it is parsed, quoted or cut
 	e, structured := parseLog(line)
 	shown := line
 	if structured {

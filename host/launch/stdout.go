@@ -31,6 +31,7 @@ var handshakeLine = sync.OnceValue(func() *regexp.Regexp {
 type stdout struct {
 	to    io.Writer
 	kill  func()
+	hide  func(string) string
 	line  *io.PipeReader // for go-plugin
 	write *io.PipeWriter
 
@@ -40,8 +41,8 @@ type stdout struct {
 	flood bool
 }
 
-func newStdout(to io.Writer, kill func()) *stdout {
-	s := &stdout{to: to, kill: kill}
+func newStdout(to io.Writer, kill func(), hide func(string) string) *stdout {
+	s := &stdout{to: to, kill: kill, hide: hide}
 	s.line, s.write = io.Pipe()
 	return s
 }
@@ -71,7 +72,7 @@ func (s *stdout) shake(r *bufio.Reader) bool {
 		}
 		s.mu.Lock()
 		if text != "" && len(s.heads) < maxHeadLines {
-			s.heads = append(s.heads, clean(text, maxHeadLine))
+			s.heads = append(s.heads, clean(s.hide(text), maxHeadLine))
 		}
 		s.flood = total > maxBeforeHandshake
 		s.mu.Unlock()

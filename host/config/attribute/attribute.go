@@ -23,6 +23,7 @@ import (
 	"github.com/pluginhost/host/host/config/diagnostic"
 	"github.com/pluginhost/host/host/config/expression"
 	"github.com/pluginhost/host/host/config/expression/field"
+	"github.com/pluginhost/host/host/config/secret"
 	"github.com/pluginhost/host/host/config/syntax"
 	"github.com/pluginhost/host/host/resource/address"
 	"github.com/pluginhost/host/sdk/schema"
@@ -129,10 +130,10 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	if e != nil {
 		at = e.Range().Ptr()
 	}
-	secret := f.Type.Kind == schema.Secret || x.IsMarked()
+	hidden := f.Type.Kind == schema.Secret || x.IsMarked()
 	wrong := func(format string, args ...any) (any, any, bool) {
 		detail := fmt.Sprintf(format, args...)
-		if secret { // the detail may quote it, or a part of it
+		if hidden { // the detail may quote it, or a part of it
 			detail = fmt.Sprintf("It must be %s. What it is is secret and not shown.", wanted(f))
 		}
 		v.Diags.Problem("Wrong value for "+path, detail, at)
@@ -145,14 +146,14 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	if x.IsNull() {
 		return wrong("It must not be null.")
 	}
-	if secret {
+	if hidden {
 		if s, err := convert.Convert(x, cty.String); err == nil {
 			v.Diags.Secret(s.AsString())
 		}
 	}
 	show := func(c, s any) (any, any, bool) {
-		if secret {
-			s = diagnostic.Hidden
+		if hidden {
+			s = secret.Hidden
 		}
 		return c, s, true
 	}
@@ -168,7 +169,7 @@ func (v *Reader) value(f schema.Field, path string, x cty.Value, e hclsyntax.Exp
 	switch kind := f.Type.Kind; kind {
 	case schema.Any:
 		deep, marks := x.UnmarkDeep()
-		secret = secret || len(marks) > 0
+		hidden = hidden || len(marks) > 0
 		if !deep.IsWhollyKnown() {
 			return nil, nil, false
 		}

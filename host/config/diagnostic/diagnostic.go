@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -15,11 +14,9 @@ import (
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/pluginhost/host/host/config/secret"
 	"github.com/pluginhost/host/sdk/schema"
 )
-
-// Hidden stands for a secret where it would be shown.
-const Hidden = "(secret)"
 
 // Range is a place in a file. Line and Column count from 1, Column in
 // characters; a zero Line means no place.
@@ -54,11 +51,6 @@ func (d Diagnostics) HasErrors() bool {
 	return false
 }
 
-// minSecret is the length of the shortest secret that is searched for, in bytes:
-// what is shorter stands in every text. Whoever has a value that is marked does
-// not quote it, whatever its length.
-const minSecret = 6
-
 // maxDiagnostics bounds what is told of one configuration.
 const maxDiagnostics = 500
 
@@ -69,7 +61,7 @@ type List struct {
 
 	list    Diagnostics
 	sources map[string][]byte // by file name
-	secrets []string
+	secrets secret.Set
 	more    int // that are not in list
 	closed  atomic.Bool
 }
@@ -86,8 +78,8 @@ func (d *List) Source(name string) []byte { return d.sources[name] }
 // Len returns how many there are so far.
 func (d *List) Len() int { return len(d.list) }
 
-// Secrets returns what no message may hold.
-func (d *List) Secrets() []string { return d.secrets }
+// Secrets is what no message may hold.
+func (d *List) Secrets() *secret.Set { return &d.secrets }
 
 // Problem adds an error at a place, which may be nil.
 func (d *List) Problem(summary, detail string, at *hcl.Range) {
@@ -100,7 +92,7 @@ func (d *List) Add(severity schema.Severity, summary, detail string, at *hcl.Ran
 		d.more++
 		return
 	}
-	x := Diagnostic{Severity: severity, Summary: d.scrub(summary), Detail: d.scrub(detail), Address: d.Address}
+	x := Diagnostic{Severity: severity, Summary: d.secrets.Hide(summary), Detail: d.secrets.Hide(detail), Address: d.Address}
 	if at != nil {
 		x.Range = ToRange(*at)
 		x.Snippet = snippet(d.sources[at.Filename], x.Range)
@@ -126,26 +118,13 @@ func (d *List) HCL(ds hcl.Diagnostics) {
 // Secret remembers a value that no message may hold. After Close it does
 // nothing: functions go on calling it when routes are evaluated.
 func (d *List) Secret(s string) {
-	if d.closed.Load() || len(s) < minSecret {
-		return
-	}
-	quoted := strconv.Quote(s)
-	for _, x := range []string{s, strings.TrimSpace(s), quoted[1 : len(quoted)-1]} {
-		if len(x) >= minSecret && !slices.Contains(d.secrets, x) {
-			d.secrets = append(d.secrets, x)
-		}
+	if !d.closed.Load() {
+		d.secrets.Add(s)
 	}
 }
 
 // Close says that nothing is added any more.
 func (d *List) Close() { d.closed.Store(true) }
-
-func (d *List) scrub(s string) string {
-	for _, x := range d.secrets {
-		s = strings.ReplaceAll(s, x, Hidden)
-	}
-	return s
-}
 
 // Sorted returns what was collected, by place; what has none comes first.
 func (d *List) Sorted() Diagnostics {
@@ -155,10 +134,8 @@ func (d *List) Sorted() Diagnostics {
 	}
 	for i := range list { // of secrets met later too
 		x := &list[i]
-		x.Summary, x.Detail = d.scrub(x.Summary), d.scrub(x.Detail)
-		for _, s := range d.secrets { // as long as it was: the mark below still stands right
-			x.Snippet = strings.ReplaceAll(x.Snippet, s, strings.Repeat("*", utf8.RuneCountInString(s)))
-		}
+		x.Summary, x.Detail = d.secrets.Hide(x.Summary), d.secrets.Hide(x.Detail)
+		x.Snippet = d.secrets.Mask(x.Snippet) // the mark below still stands right
 	}
 	list.sort()
 	return list

@@ -47,16 +47,16 @@ func (e *Expr) Why(ev *wire.Event) string {
 	for _, c := range e.clauses {
 		v, err := e.evalOf(c.expr, ev)
 		if err != nil {
-			wrong = append(wrong, fmt.Sprintf("%s fails: %v", e.scrub(c.text), err))
+			wrong = append(wrong, fmt.Sprintf("%s fails: %v", e.secrets.Hide(c.text), err))
 			continue
 		}
 		v, _ = v.UnmarkDeep()
 		b, err := convert.Convert(v, cty.Bool)
 		switch {
 		case err != nil || b.IsNull() || !b.IsKnown():
-			wrong = append(wrong, e.scrub(c.text)+" is neither true nor false"+e.saw(c.expr, ev))
+			wrong = append(wrong, e.secrets.Hide(c.text)+" is neither true nor false"+e.saw(c.expr, ev))
 		case b.False():
-			wrong = append(wrong, e.scrub(c.text)+" is false"+e.saw(c.expr, ev))
+			wrong = append(wrong, e.secrets.Hide(c.text)+" is false"+e.saw(c.expr, ev))
 		}
 	}
 	return strings.Join(wrong, "; ")
@@ -83,7 +83,7 @@ func (e *Expr) saw(x hclsyntax.Expression, ev *wire.Event) string {
 			continue
 		}
 		if b, err := (ctyjson.SimpleJSONValue{Value: v}).MarshalJSON(); err == nil && len(b) <= maxShown {
-			parts = append(parts, fmt.Sprintf("%s is %s", name, e.scrub(string(b))))
+			parts = append(parts, fmt.Sprintf("%s is %s", name, e.secrets.Hide(string(b))))
 		}
 	}
 	if len(parts) == 0 {

@@ -20,6 +20,7 @@ import (
 	"github.com/pluginhost/host/host/config/expression/field"
 	"github.com/pluginhost/host/host/config/expression/glance"
 	"github.com/pluginhost/host/host/config/function"
+	"github.com/pluginhost/host/host/config/secret"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -31,7 +32,7 @@ type Expr struct {
 	ctx     *hcl.EvalContext
 	fields  []string    // of event that it reads, besides data
 	data    *field.Tree // what it reads of event.data; nil for nothing
-	secrets []string    // that no error may hold
+	secrets *secret.Set // that no error may hold
 	static  *cty.Value
 	glance  *glance.Glance // decides most events; nil where it cannot
 	metered bool           // it has parts whose work must be counted
@@ -179,7 +180,7 @@ func (e *Expr) eval(ev *wire.Event) (cty.Value, error) {
 func (e *Expr) evalOf(x hclsyntax.Expression, ev *wire.Event) (v cty.Value, err error) {
 	defer func() { // the library is large, and an event must not end the daemon
 		if r := recover(); r != nil {
-			v, err = cty.NilVal, fmt.Errorf("it cannot be evaluated: %v", e.scrub(fmt.Sprint(r)))
+			v, err = cty.NilVal, fmt.Errorf("it cannot be evaluated: %v", e.secrets.Hide(fmt.Sprint(r)))
 		}
 	}()
 	event := make(map[string]cty.Value, len(e.fields)+1)
@@ -210,17 +211,10 @@ func (e *Expr) evalOf(x hclsyntax.Expression, ev *wire.Event) (v cty.Value, err 
 	}
 	for _, d := range diags {
 		if d.Severity == hcl.DiagError {
-			return cty.NilVal, errors.New(e.scrub(strings.TrimSuffix(d.Summary, ".") + ": " + explain(d, x, ctx)))
+			return cty.NilVal, errors.New(e.secrets.Hide(strings.TrimSuffix(d.Summary, ".") + ": " + explain(d, x, ctx)))
 		}
 	}
 	return v, nil
-}
-
-func (e *Expr) scrub(s string) string {
-	for _, x := range e.secrets {
-		s = strings.ReplaceAll(s, x, diagnostic.Hidden)
-	}
-	return s
 }
 
 // dataOf decodes what is read of the event's data.
