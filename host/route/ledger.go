@@ -125,7 +125,7 @@ var stateNames = [...]string{carrier.Parked: "unaccepted", carrier.Queued: "queu
 // why says for what a delivery waits.
 func why(d *delivery, now clock.Instant) string {
 	rt := d.Route
-	at, attempts := rt.Target.Address, max(rt.Policy.Attempts, 1)
+	at, attempts := rt.Target.Address, d.Allowed()
 	switch {
 	case d.State == carrier.Parked:
 		return rt.Full()

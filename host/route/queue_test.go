@@ -229,3 +229,59 @@ func TestPriorityOfWhatWasInFlight(t *testing.T) {
 		}
 	})
 }
+
+// A route that is changed under load keeps the order of its subjects: what the
+// old one has, queued, in flight or unaccepted, comes before what the new one
+// takes, also where that leads elsewhere.
+func TestOrderAcrossReload(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		ordered := func(timeout time.Duration, to string) config.Route {
+			return routeTo("r", to, func(d *config.Delivery) { d.Order, d.Timeout, d.Queue = "subject", timeout, 2 })
+		}
+		g.r.Swap([]config.Route{ordered(time.Minute, "b")})
+		a := g.source("a", "said")
+		b, c := g.attach("b", 100), g.attach("c", 100)
+		for _, s := range []string{"x1", "x2", "x3", "x4", "y0"} { // x1 in flight, two queued, two have no room
+			a.emit(s, subjectOf(s[:1]))
+		}
+		x1 := b.one(t)
+		g.r.Swap([]config.Route{ordered(2*time.Minute, "b")})
+		g.check()
+		for _, s := range []string{"x5", "y1"} {
+			a.emit(s, subjectOf(s[:1]))
+		}
+		y0 := b.one(t)
+		if got := string(y0.Event.Data); got != "y0" {
+			t.Fatalf("%s is delivered beside x1", got)
+		}
+		g.r.Swap([]config.Route{ordered(2*time.Minute, "c")})
+		for _, s := range []string{"x6", "z1"} {
+			a.emit(s, subjectOf(s[:1]))
+		}
+		if s := texts(c.take()); !slices.Equal(s, []string{"z1"}) {
+			t.Errorf("elsewhere: %v", s)
+		}
+		if err := b.fail(x1, wire.Unavailable, true); err != nil {
+			t.Fatal(err)
+		}
+		wait(time.Second)
+		for _, want := range []string{"x1", "x2", "x3", "x4", "x5"} {
+			d := b.one(t)
+			if got := string(d.Event.Data); got != want {
+				t.Fatalf("%s is delivered, it is the turn of %s", got, want)
+			}
+			if s := texts(c.take()); len(s) > 0 {
+				t.Fatalf("%v overtake %s", s, want)
+			}
+			g.check()
+			_ = b.resolve(d, "")
+		}
+		if s := texts(c.take()); !slices.Equal(s, []string{"x6"}) {
+			t.Errorf("at last: %v", s)
+		}
+		_ = b.resolve(y0, "")
+		if s := texts(b.take()); !slices.Equal(s, []string{"y1"}) {
+			t.Errorf("after y0: %v", s)
+		}
+	})
+}

@@ -9,16 +9,21 @@ import (
 // Swap makes routes the ones in force, at once for all events emitted from now
 // on. Routes whose Text is unchanged keep their queue and counts; what waits
 // in a removed or changed route is still delivered under the old policy, to
-// the instance that is attached at its address then.
+// the instance that is attached at its address then. A route that is ordered by
+// subject keeps the order of its subjects across the change: what has its name
+// follows it.
 func (r *Router) Swap(routes []config.Route) {
 	now := r.c.Clock.Now()
 	r.c.Mu.Lock()
 	defer r.c.Unlock(now)
-	known := map[string]*route{}
+	known, before := map[string]*route{}, map[string]*route{}
 	for _, t := range r.c.Targets {
 		for _, rt := range t.Routes {
 			if rt.Owner == nil {
 				known[rt.ID] = rt
+				if rt.Waiting.Ordered() {
+					before[rt.Name] = rt
+				}
 			}
 			rt.Retired = true
 		}
@@ -31,6 +36,9 @@ func (r *Router) Swap(routes []config.Route) {
 		if rt == nil {
 			rt = queue.NewRoute(c, r.c.Target)
 			known[id] = rt
+			if old := before[rt.Name]; old != nil && rt.Waiting.Ordered() {
+				rt.Waiting.Follow(&old.Waiting)
+			}
 		}
 		for _, in := range rt.Family() {
 			in.Retired = false
@@ -41,6 +49,7 @@ func (r *Router) Swap(routes []config.Route) {
 	for _, t := range r.c.Targets {
 		for _, rt := range t.Routes {
 			r.c.RejectHopeless(rt, now)
+			r.c.Admit(rt, now)
 		}
 	}
 	r.c.Swept = false

@@ -107,7 +107,9 @@ func (r *Carrier) finish(d *Delivery, how book.Ending, value []byte, err *wire.E
 		d.Home.numbers.Remove(d.number)
 		d.Home = nil
 	}
-	rt.Waiting.Done(&d.Waiter)
+	if next := rt.Waiting.Done(&d.Waiter); next != nil && next.Route != rt {
+		r.Dirty.Stir(next.Route) // of another generation
+	}
 	r.Dirty.Stir(rt)
 	if taken {
 		rt.Book.End(how, err)
@@ -129,7 +131,7 @@ func (r *Carrier) finish(d *Delivery, how book.Ending, value []byte, err *wire.E
 		}
 	}
 	if taken {
-		r.admit(rt, now)
+		r.Admit(rt, now)
 	} else if ev.Parked--; ev.Parked == 0 {
 		r.Events.Accept(ev, now)
 	}
@@ -140,6 +142,9 @@ func (r *Carrier) finish(d *Delivery, how book.Ending, value []byte, err *wire.E
 		r.idle = make(chan struct{})
 	}
 }
+
+// Allowed returns the number of the last attempt that the delivery may have.
+func (d *Delivery) Allowed() int { return max(d.Route.Policy.Attempts, 1) + int(d.spared) }
 
 // used returns how many attempts count against the route's limit.
 func (d *Delivery) used() int { return int(d.Attempt - d.spared) }

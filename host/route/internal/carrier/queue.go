@@ -40,9 +40,11 @@ func (r *Carrier) Offer(d *Delivery, now clock.Instant) {
 	r.Dirty.Stir(rt)
 }
 
-// admit takes parked deliveries while there is room.
-func (r *Carrier) admit(rt *Route, now clock.Instant) {
-	for !rt.Parked.Empty() && rt.Waiting.Len() < rt.Limit() {
+// Admit takes parked deliveries while there is room. A route that was replaced
+// and keeps an order takes them all, so that they come before what its successor
+// takes: they are as many as the windows of their sources.
+func (r *Carrier) Admit(rt *Route, now clock.Instant) {
+	for !rt.Parked.Empty() && (rt.Waiting.Len() < rt.Limit() || rt.Retired && rt.Waiting.Ordered()) {
 		d := rt.Parked.First()
 		rt.Parked.Remove(&d.Line)
 		r.Alarms.Remove(&d.Alarm)

@@ -69,7 +69,7 @@ func (r *Carrier) handOut(d *Delivery, i *Inbox, now clock.Instant) {
 	default:
 		i.Desk.Broken = true // its Close will come and give up what is in flight
 	}
-	r.admit(rt, now)
+	r.Admit(rt, now)
 	r.Events.Release(ev)
 }
 

@@ -7,7 +7,7 @@ package line
 type Queue[T any] struct {
 	ready List[T]            // may be taken
 	all   List[T]            // by age: ready, held and resting
-	keys  map[string]*row[T] // in use; nil when not ordered
+	keys  map[string]*row[T] // in use, also in queues that follow each other; nil when not ordered
 }
 
 // row is what has one key.
@@ -19,6 +19,7 @@ type row[T any] struct {
 // Waiter is a place in a queue, a part of what waits.
 type Waiter[T any] struct {
 	key   string
+	in    *Queue[T]
 	where where
 	stand Node[T]         // in ready
 	age   Node[T]         // in all
@@ -48,6 +49,17 @@ func (w *Waiter[T]) Resting() bool { return w.where == resting }
 // Order makes an empty queue ordered.
 func (q *Queue[T]) Order() { q.keys = map[string]*row[T]{} }
 
+// Follow makes an empty queue ordered behind another, if that is: what has the
+// same key waits in either for what came before in either.
+func (q *Queue[T]) Follow(before *Queue[T]) {
+	if before.keys != nil {
+		q.keys = before.keys
+	}
+}
+
+// Ordered reports whether the queue is ordered.
+func (q *Queue[T]) Ordered() bool { return q.keys != nil }
+
 // Len returns how many wait.
 func (q *Queue[T]) Len() int { return q.all.n }
 
@@ -62,6 +74,7 @@ func (q *Queue[T]) Head() *Node[T] { return q.all.Head() }
 
 // Push adds a waiter at the end.
 func (q *Queue[T]) Push(w *Waiter[T]) {
+	w.in = q
 	q.all.PushBack(&w.age)
 	if q.keys != nil && w.key != "" {
 		r := q.keys[w.key]
@@ -108,22 +121,24 @@ func (q *Queue[T]) Take(w *Waiter[T]) {
 }
 
 // Done ends the turn of a waiter that is out, so that the next of its key is
-// ready: behind what is ready now, since keys take turns.
-func (q *Queue[T]) Done(w *Waiter[T]) {
+// ready: behind what is ready now, since keys take turns. That one may wait in
+// another queue; it is nil where there is none.
+func (q *Queue[T]) Done(w *Waiter[T]) (after *T) {
 	if q.keys == nil || w.key == "" {
-		return
+		return nil
 	}
 	r := q.keys[w.key]
 	if r == nil || r.first != w {
-		return
+		return nil
 	}
 	next := r.held.First()
 	if next == nil {
 		delete(q.keys, w.key)
-		return
+		return nil
 	}
 	r.held.Remove(&next.hold)
 	r.first = next
 	next.where = ready
-	q.ready.PushBack(&next.stand)
+	next.in.ready.PushBack(&next.stand)
+	return next.stand.Of
 }
