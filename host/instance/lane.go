@@ -123,10 +123,10 @@ func (s *seat) claims(e *wire.Emit) *wire.Error {
 		from = s.node + "/" + from
 	}
 	if t := e.Event.Source; t != "" && t != from {
-		return s.life.forged(s.source.Address, e.Event.ID, "%s emitted an event in the name of %s", s.source.Address, t)
+		return s.life.forged(s.source.Address, e.Event.ID, "%s emitted an event in the name of %.100q", s.source.Address, t)
 	}
 	if t := e.Event.Type; t != "" && int(e.Type) < len(s.source.Events) && t != s.source.Address+"."+s.source.Events[e.Type] {
-		return s.life.forged(s.source.Address, e.Event.ID, "%s emitted an event as %s", s.source.Address, t)
+		return s.life.forged(s.source.Address, e.Event.ID, "%s emitted an event as %.100q", s.source.Address, t)
 	}
 	return nil
 }

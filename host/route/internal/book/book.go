@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/pluginhost/host/host/observe"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -26,6 +27,9 @@ var columns = [...]string{"resolved", "rejected", "dead", "dropped"}
 // reasons bounds how many reasons a ledger tells apart: a plugin may give its
 // own. All others count as other.
 const reasons = 32
+
+// longest is how many bytes of a reason are kept.
+const longest = 64
 
 // Book is a ledger that always balances. Each end without success has a
 // reason: the word that its error has for machines, or its code.
@@ -62,7 +66,7 @@ func (b *Book) End(how Ending, err *wire.Error) {
 	}
 	e := entry{how, "unknown"}
 	if err != nil {
-		e.reason = cmp.Or(err.Reason, err.Code.String())
+		e.reason = reason.Cut(cmp.Or(err.Reason, err.Code.String()), longest)
 	}
 	if b.why == nil {
 		b.why = map[entry]uint64{}

@@ -196,7 +196,7 @@ func (r *Carrier) Forget(address string, why *wire.Error) {
 // bury keeps a delivery that failed for good, until it is replayed.
 func (r *Carrier) bury(d *Delivery, err *wire.Error, now clock.Instant) {
 	r.Graves.Bury(observe.Dead{Event: d.Ev.ID, Type: d.Ev.Type, Subject: d.Ev.Subject, Route: d.Route.Name,
-		Time: now.Wall, Err: err, Attempts: d.History}, &d.Ev.Event)
+		Time: now.Wall, Err: reason.Brief(err), Attempts: d.History}, &d.Ev.Event)
 }
 
 // Alone makes a delivery of an event that nobody waits for, in no ledger of

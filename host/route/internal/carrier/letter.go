@@ -4,13 +4,14 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route/internal/clock"
 	"github.com/pluginhost/host/host/route/internal/letter"
+	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
 // remember keeps a failed attempt for the dead letter, where there may be one.
 func (d *Delivery) remember(err *wire.Error, now clock.Instant) {
 	if d.Route.Letters != nil {
-		d.History = letter.Remember(d.History, observe.Attempt{Attempt: d.Attempt, Time: now.Wall, Err: err})
+		d.History = letter.Remember(d.History, observe.Attempt{Attempt: d.Attempt, Time: now.Wall, Err: reason.Brief(err)})
 	}
 }
 
@@ -21,7 +22,7 @@ func (r *Carrier) deadLetter(d *Delivery, err *wire.Error, now clock.Instant) {
 	ev := d.Ev
 	l := r.Alone(ev.Src, &ev.Event, d.Route.Letters, now)
 	l.HasInput = true
-	l.Input, l.Fault = letter.Write(&ev.Event, d.Route.Name, err, d.History)
+	l.Input, l.Fault = letter.Write(&ev.Event, d.Route.Name, reason.Brief(err), d.History)
 	r.Offer(l, now)
 	if l.State == Queued {
 		r.Record(observe.Queued, l.Ev, l, nil, now)

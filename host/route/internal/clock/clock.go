@@ -36,13 +36,19 @@ func (i Instant) OnClock(wall int64) int64 { return max(i.Mono+wall-i.Wall.UnixN
 // OnWall converts back.
 func (i Instant) OnWall(mono int64) int64 { return i.Wall.UnixNano() + mono - i.Mono }
 
+// Longest is the longest pause.
+const Longest = 24 * time.Hour
+
 // Pause returns how long to wait after n failed attempts: base, doubled for
-// each further one, at most limit, or without limit when that is 0. Half of it
+// each further one, at most limit, or Longest when that is 0. Half of it
 // is random, so that failures do not march in step.
 func Pause(base, limit time.Duration, n int) time.Duration {
-	p := base << min(max(n-1, 0), 32)
-	if limit > 0 && (p > limit || p < base) {
-		p = limit
+	if limit <= 0 {
+		limit = Longest
+	}
+	p := min(base, limit)
+	for n--; n > 0 && p > 0 && p < limit; n-- {
+		p = min(p, limit-p) + p // at most limit, and no overflow
 	}
 	if p <= 1 {
 		return max(p, 0)

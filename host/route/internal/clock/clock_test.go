@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,18 @@ func TestPause(t *testing.T) {
 		n           int
 		least, most time.Duration
 	}{
-		"first":     {time.Second, 10 * time.Second, 1, 500 * time.Millisecond, time.Second},
-		"third":     {time.Second, 10 * time.Second, 3, 2 * time.Second, 4 * time.Second},
-		"bounded":   {time.Second, 10 * time.Second, 9, 5 * time.Second, 10 * time.Second},
-		"overflow":  {time.Hour, time.Hour, 1 << 30, 30 * time.Minute, time.Hour},
-		"none":      {0, time.Second, 3, 0, 0},
-		"tiny":      {1, 1, 1, 1, 1},
-		"unbounded": {time.Second, 0, 11, 512 * time.Second, 1024 * time.Second},
+		"first":         {time.Second, 10 * time.Second, 1, 500 * time.Millisecond, time.Second},
+		"third":         {time.Second, 10 * time.Second, 3, 2 * time.Second, 4 * time.Second},
+		"bounded":       {time.Second, 10 * time.Second, 9, 5 * time.Second, 10 * time.Second},
+		"overflow":      {time.Hour, time.Hour, 1 << 30, 30 * time.Minute, time.Hour},
+		"no limit":      {time.Hour, 0, 100, Longest / 2, Longest},
+		"no limit, far": {10 * time.Second, 0, 1 << 30, Longest / 2, Longest},
+		"beyond":        {time.Hour, time.Second, 1, time.Second / 2, time.Second},
+		"largest":       {time.Hour, math.MaxInt64, 1 << 30, math.MaxInt64 / 2, math.MaxInt64},
+		"negative":      {-time.Hour, time.Second, 3, 0, 0},
+		"none":          {0, time.Second, 3, 0, 0},
+		"tiny":          {1, 1, 1, 1, 1},
+		"unbounded":     {time.Second, 0, 11, 512 * time.Second, 1024 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 1000 {

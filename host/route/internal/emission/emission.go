@@ -44,7 +44,8 @@ type Event[D, C any] struct {
 	Oversize   int      // bytes of data that are too many, and were not copied
 	buf        []byte   // holds Data
 	next       *Event[D, C]
-	indexed    bool // in its source's index
+	at         **Event[D, C] // what leads to it in the chain
+	indexed    bool          // in its source's index
 }
 
 // Passed is a route that did not want an event; Err says why that could not be
@@ -205,8 +206,8 @@ func (r *Register[D, C]) Record(step observe.Step, ev *Event[D, C], at At, err *
 		r.rec.Begin()
 	}
 	e := r.rec.Next()
-	e.Time, e.Step, e.Event, e.Type, e.Subject = now.Wall, step, ev.ID, ev.Type, ev.Subject
-	e.Route, e.Instance, e.Attempt, e.Detail, e.Err = at.Route, at.Instance, at.Attempt, at.Detail, err
+	e.Time, e.Step, e.Event, e.Type, e.Subject = now.Wall, step, ev.ID, ev.Type, reason.Subject(ev.Subject)
+	e.Route, e.Instance, e.Attempt, e.Detail, e.Err = at.Route, at.Instance, at.Attempt, at.Detail, reason.Brief(err)
 	if step == observe.Emitted {
 		e.Correlation, e.Causation, e.Instance = ev.Correlation, ev.Causation, ev.Src.Address
 	} else {

@@ -1,6 +1,7 @@
 package emission
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"github.com/pluginhost/host/sdk/wire"
@@ -55,13 +56,18 @@ type Source[D, C any] struct {
 	Cache  C   // the router's
 	Parked int // events that wait unaccepted; the router's lock guards it and what follows
 	index  []*Event[D, C]
-	count  int // of events in index
+	count  int    // of events in index
+	seed   uint64 // spreads promises over index
 }
 
-// Add makes a pending event findable by its promise. Numbers mostly ascend, so
-// that their low bits spread them over a table of chains through the events.
+// Add makes a pending event findable by its promise, in a table of chains through
+// the events. Whose numbers they are may choose them badly: where one comes is
+// not foreseen, and to take one out does not walk its chain.
 func (s *Source[D, C]) Add(ev *Event[D, C]) {
 	if s.count >= len(s.index) {
+		if s.seed == 0 {
+			s.seed = rand.Uint64() | 1
+		}
 		old := s.index
 		s.index = make([]*Event[D, C], max(2*len(old), 64))
 		for _, e := range old {
@@ -78,22 +84,23 @@ func (s *Source[D, C]) Add(ev *Event[D, C]) {
 }
 
 func (s *Source[D, C]) slot(promise uint64) **Event[D, C] {
-	return &s.index[promise&uint64(len(s.index)-1)]
+	return &s.index[promise*s.seed>>32&uint64(len(s.index)-1)]
 }
 
 func (s *Source[D, C]) link(ev *Event[D, C]) {
-	head := s.slot(ev.Promise)
-	ev.next, *head = *head, ev
+	ev.at = s.slot(ev.Promise)
+	if ev.next = *ev.at; ev.next != nil {
+		ev.next.at = &ev.next
+	}
+	*ev.at = ev
 }
 
 func (s *Source[D, C]) remove(ev *Event[D, C]) {
-	for at := s.slot(ev.Promise); *at != nil; at = &(*at).next {
-		if *at == ev {
-			*at, ev.next, ev.indexed = ev.next, nil, false
-			s.count--
-			return
-		}
+	if *ev.at = ev.next; ev.next != nil {
+		ev.next.at = ev.at
 	}
+	ev.next, ev.at, ev.indexed = nil, nil, false
+	s.count--
 }
 
 // Find returns the pending event of a promise, or nil.

@@ -14,13 +14,14 @@ import (
 // Bounds of what is kept.
 const (
 	maxDead  = 1024
-	maxBytes = 64 << 20 // of data
+	maxBytes = 64 << 20 // of events, and of what is told of them
 )
 
 // Body is a dead delivery and its event.
 type Body struct {
 	observe.Dead
 	Event wire.Event
+	bytes int
 }
 
 // Yard holds dead deliveries, oldest first. The zero Yard is empty.
@@ -34,13 +35,29 @@ type Yard struct {
 func (y *Yard) Bury(d observe.Dead, ev *wire.Event) {
 	e := *ev
 	e.Data = bytes.Clone(ev.Data)
-	y.bodies = append(y.bodies, &Body{d, e})
-	y.bytes += len(e.Data)
+	b := &Body{d, e, weight(&d, &e)}
+	y.bodies = append(y.bodies, b)
+	y.bytes += b.bytes
 	for len(y.bodies) > maxDead || y.bytes > maxBytes {
-		y.bytes -= len(y.bodies[0].Event.Data)
+		y.bytes -= y.bodies[0].bytes
 		y.bodies = slices.Delete(y.bodies, 0, 1)
 		y.Forgotten++
 	}
+}
+
+// weight is about how many bytes a dead delivery keeps.
+func weight(d *observe.Dead, e *wire.Event) int {
+	of := func(err *wire.Error) int {
+		if err == nil {
+			return 0
+		}
+		return len(err.Message) + len(err.Details)
+	}
+	n := len(e.Data) + len(e.Subject) + len(e.Traceparent) + len(e.Tracestate) + len(e.ContentType) + of(d.Err)
+	for _, a := range d.Attempts {
+		n += of(a.Err)
+	}
+	return n
 }
 
 // All returns what is kept, oldest first. It must not be changed.
@@ -52,7 +69,7 @@ func (y *Yard) Take(b *Body) bool {
 	if n < 0 {
 		return false
 	}
-	y.bytes -= len(b.Event.Data)
+	y.bytes -= b.bytes
 	y.bodies = slices.Delete(y.bodies, n, n+1)
 	return true
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// remembered bounds the attempts told in a dead letter: the last ones.
-const remembered = 16
+// remembered bounds the attempts told in a dead letter: the last ones. No route
+// has more attempts.
+const remembered = 100
 
 // Remember appends a failed attempt to a history, which is bounded.
 func Remember(history []observe.Attempt, a observe.Attempt) []observe.Attempt {

@@ -5,6 +5,7 @@ package reason
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pluginhost/host/sdk/wire"
@@ -169,6 +170,40 @@ func Located(err *wire.Error, instance, version string) *wire.Error {
 		e.Code = wire.Unknown
 	}
 	return &e
+}
+
+// Bounds of what is kept of an error that nobody waits for any more.
+const (
+	keptText    = 1 << 10 // bytes of its message, and of its details
+	keptReason  = 64      // bytes
+	keptSubject = 256     // bytes of a subject beside it
+)
+
+// Brief returns what is kept of an error: a plugin may put 4 MiB into one, and
+// thousands are remembered. One that is small is returned as it is. Details that
+// are too many are left out, since a part of them is no JSON.
+func Brief(err *wire.Error) *wire.Error {
+	if err == nil || len(err.Message) <= keptText && len(err.Details) <= keptText && len(err.Reason) <= keptReason {
+		return err
+	}
+	e := *err
+	e.Message, e.Reason = Cut(e.Message, keptText), Cut(e.Reason, keptReason)
+	if len(e.Details) > keptText {
+		e.Details = nil
+	}
+	return &e
+}
+
+// Subject returns what is kept of a subject.
+func Subject(s string) string { return Cut(s, keptSubject) }
+
+// Cut returns at most n bytes of a text, and a mark where that is not all of it.
+// The rest is not kept in memory.
+func Cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(strings.Clone(s[:n]), "") + "…"
 }
 
 func errorf(code wire.Code, format string, args ...any) *wire.Error {
