@@ -42,6 +42,7 @@ type group struct {
 	refs      []string // addresses of the groups that its expressions refer to
 	stray     bool     // they also refer to one that does not exist
 	kept      *made    // what it made last, where that is still so
+	again     bool     // its name is another's: it is checked, and nobody means it
 }
 
 func (g *group) address() string { return g.plugin + "." + g.name }
@@ -94,7 +95,11 @@ func (b *builder) collect() {
 			}
 		}
 		_, g.keyed = block.Body.Attributes["for_each"]
-		b.groups[g.address()] = g
+		name := g.address()
+		for g.again = b.groups[name] != nil; b.groups[name] != nil; {
+			name += " again"
+		}
+		b.groups[name] = g
 		if b.names[g.plugin] == nil {
 			b.names[g.plugin] = map[string]cty.Value{}
 		}
@@ -114,7 +119,7 @@ func (b *builder) conflicts() {
 	for _, address := range slices.Sorted(maps.Keys(b.groups)) {
 		for _, in := range b.groups[address].instances {
 			for _, r := range in.Resources {
-				if r.Kind != schema.Listener {
+				if r.Kind != schema.Listener || b.groups[address].again {
 					continue
 				}
 				place := r.Listen.Place()

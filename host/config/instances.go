@@ -72,8 +72,10 @@ func (b *builder) evalGroups() {
 			g.instances = append(g.instances, in)
 			shown[key] = b.readable(g, in, read)
 		}
-		b.show(g, shown)
-		b.remember(g, said, shown[""])
+		if !g.again {
+			b.show(g, shown)
+			b.remember(g, said, shown[""])
+		}
 	}
 	b.diags.Address = ""
 	if c := b.src.Cache; c != nil {

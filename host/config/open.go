@@ -152,7 +152,7 @@ func (f *Files) checkBlocks() {
 }
 
 // blocks returns the well-formed blocks of a type, the first of each name. All
-// routes are checked: nothing refers to one by its name.
+// routes and plugins are checked: also those that are defined already.
 func (f *Files) blocks(kind string) []*hclsyntax.Block {
 	var blocks []*hclsyntax.Block
 	seen := map[string]bool{}
@@ -162,7 +162,7 @@ func (f *Files) blocks(kind string) []*hclsyntax.Block {
 		}
 		for _, b := range file.Body.Blocks {
 			key := strings.Join(b.Labels, " ")
-			if b.Type == kind && len(b.Labels) == len(labels[kind]) && (kind == "locals" || kind == "route" || !seen[key]) {
+			if b.Type == kind && len(b.Labels) == len(labels[kind]) && (kind == "locals" || kind == "route" || kind == "plugin" || !seen[key]) {
 				seen[key] = true
 				blocks = append(blocks, b)
 			}

@@ -18,7 +18,7 @@ type Policy struct {
 	Timeout     time.Duration       // of one attempt; default 30 s
 	Attempts    int                 // default 3
 	Backoff     time.Duration       // before the second attempt, doubles; default 100 ms
-	MaxBackoff  time.Duration       // default 10 s
+	MaxBackoff  time.Duration       // default 10 s, or Backoff where that is more; 0 is for none
 	Await       bool                // the promise waits for this route; default true
 	Queue       int                 // deliveries waiting; default 1024
 	Overflow    string              // block (default), reject, drop_oldest
@@ -44,6 +44,12 @@ func (p *Policy) Read(d *syntax.Reader, action func(hclsyntax.Expression) (refer
 	d.Number("attempts", &p.Attempts, 1, 100)
 	d.Duration("backoff", &p.Backoff, 0, time.Hour)
 	d.Duration("max_backoff", &p.MaxBackoff, 0, 24*time.Hour)
+	if a := d.Body.Attributes["max_backoff"]; p.MaxBackoff > 0 && p.Backoff > p.MaxBackoff {
+		if a != nil {
+			diags.Problem("Out of range", fmt.Sprintf("max_backoff of a delivery is at least its backoff, which is %s; 0s is for no limit.", p.Backoff), a.SrcRange.Ptr())
+		}
+		p.MaxBackoff = p.Backoff
+	}
 	d.Flag("await", &p.Await)
 	d.Number("queue", &p.Queue, 1, 100_000)
 	d.OneOf("overflow", &p.Overflow, "block", "reject", "drop_oldest")

@@ -101,7 +101,7 @@ func (r *Reader) OneOf(name string, to *string, allowed ...string) {
 	if s := v.AsString(); slices.Contains(allowed, s) {
 		*to = s
 	} else {
-		detail := fmt.Sprintf("%s of %s cannot be %q.%s", name, r.what, s, diagnostic.Suggest(s, allowed))
+		detail := fmt.Sprintf("%s of %s cannot be %q.%s", name, r.what, s, diagnostic.Suggest(s, slices.DeleteFunc(slices.Clone(allowed), func(a string) bool { return a == "" })))
 		r.diags.Problem("Not one of the values", r.unquoted(name, detail), at)
 	}
 }
