@@ -166,6 +166,8 @@ func (i *instance) deliver(d *wire.Deliver) {
 func (i *instance) handleCall(c *work.Call) {
 	value, err, link := c.Run()
 	switch token := c.Token(); {
+	case token != "" && link != nil:
+		i.followDetached(c, Token(token), link)
 	case token != "":
 		i.detached(Token(token), err)
 	case link != nil:

@@ -436,6 +436,41 @@ func TestDetachedDelivery(t *testing.T) {
 	}
 }
 
+// A handler that has detached its delivery and then lets it follow a promise is
+// taken at its word.
+func TestDetachedDeliveryFollows(t *testing.T) {
+	p := made(func(env *sdk.Env) (*sdk.Instance, error) {
+		return &sdk.Instance{Handlers: sdk.Handlers{
+			do.Handle(func(ctx context.Context, in json.RawMessage) (json.RawMessage, error) {
+				p := happens.Emit(ctx, env, in)
+				if string(in) == `"settled"` {
+					_, _ = p.Wait(ctx)
+				}
+				if _, err := sdk.Defer(ctx); err != nil {
+					return nil, err
+				}
+				return nil, sdk.Follow(p)
+			}),
+		}}, nil
+	})
+	in := sdktest.Start(t, p, nil)
+	for _, when := range []string{"pending", "settled"} {
+		d := in.Deliver("do", when)
+		in.Next("happens").Resolve("as the promise")
+		if v, err := d.Wait(); err != nil || string(v) != `"as the promise"` {
+			t.Errorf("%s: %s, %v", when, v, err)
+		}
+		d = in.Deliver("do", when)
+		in.Next("happens").Reject(&sdk.Error{Code: sdk.Aborted, Message: "no"})
+		if v, err := d.Wait(); err == nil || err.Code != sdk.Aborted {
+			t.Errorf("%s, rejected: %s, %v", when, v, err)
+		}
+	}
+	if n := in.Drain(30 * time.Second); n != 0 {
+		t.Errorf("%d were given up", n)
+	}
+}
+
 // What a handler gets and returns is what was sent, whatever it is.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add("o-1", int64(12), true, []byte("x"))

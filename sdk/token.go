@@ -79,7 +79,8 @@ func (e *Env) Settle(ctx context.Context, t Token, value any, failed error) erro
 
 // Follow makes the delivery being handled settle as a promise does, when a
 // handler returns it as its error. The handler's place is free meanwhile. When
-// nobody waits for the delivery any more, the promise is canceled.
+// nobody waits for the delivery any more, the promise is canceled. A delivery that
+// was detached follows it too, unless somebody settles it before.
 func Follow(p *Promise) error {
 	return &work.Linked{Then: p.outcome.Then, Drop: p.Cancel}
 }
@@ -108,13 +109,35 @@ func (i *instance) detached(t Token, failed *Error) {
 	if failed == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
-	defer cancel()
-	if _, err := i.ask(ctx, func(promise uint64) error {
-		return i.process.lane.Settle(&wire.Settle{Ref: promise, Token: string(t), Instance: i.handle, Err: failed})
-	}); err != nil {
+	if err := i.redeem(t, nil, failed); err != nil {
 		i.process.log.Warn("a handler failed after it had detached its delivery", "error", failed, "settle", err)
 	}
+}
+
+// redeem settles a detached delivery that was this instance's.
+func (i *instance) redeem(t Token, value []byte, failed *Error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), endGrace)
+	defer cancel()
+	_, err := i.ask(ctx, func(promise uint64) error {
+		return i.process.lane.Settle(&wire.Settle{Ref: promise, Token: string(t), Instance: i.handle, Value: value, Err: failed})
+	})
+	return err
+}
+
+// followDetached settles a delivery that was detached as a promise does, if nobody
+// was faster. The drain waits for it.
+func (i *instance) followDetached(c *work.Call, t Token, link *work.Linked) {
+	held := i.pool.Hold(c, nil)
+	link.Then(func(value []byte, err *wire.Error) {
+		go func() { // whoever settles the promise reads the answer, too
+			if late := i.redeem(t, value, err); late != nil {
+				i.process.log.Debug("a promise settled after the detached delivery that follows it", "settle", late)
+			}
+			if held {
+				i.pool.Release(c)
+			}
+		}()
+	})
 }
 
 // canceled is the cause with which a handler's context ends.
