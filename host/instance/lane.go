@@ -27,7 +27,7 @@ const patience = 4
 
 // handler connects what the plugin sends to the router.
 func (l *life) handler(r *route.Router) wire.Handler {
-	in := &reader{life: l, batch: r.NewBatch(l.lane)}
+	in := &reader{life: l, batch: r.NewBatch(l.lane, l.lane)}
 	return wire.Handler{Emit: in.emit, Settle: in.settle, Credit: in.credit, Detach: in.detach, Withdraw: in.withdraw,
 		Batch: func() error {
 			err := in.close()

@@ -28,9 +28,10 @@ type life struct {
 	audit  *observe.Audit
 }
 
-func newLife(p *launch.Process, plugin string, audit *observe.Audit) *life {
+func newLife(p *launch.Process, plugin string, pool *wire.Pool, audit *observe.Audit) *life {
 	l := &life{process: p, plugin: plugin, audit: audit, control: p.Control(), lane: wire.NewLane(p.Lane())}
 	l.lane.Hold() // the router says when
+	l.lane.ReadInto(pool)
 	return l
 }
 

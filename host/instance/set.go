@@ -16,7 +16,13 @@ import (
 	"github.com/pluginhost/host/host/launch"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/sdk/wire"
 )
+
+// lent is how many bytes of what lanes have read events may hold where they were
+// read, so that they are not copied. Events that stay long hold more than they
+// are: beyond this all are copied.
+const lent = 64 << 20
 
 // Options configure a Set.
 type Options struct {
@@ -36,6 +42,7 @@ type Set struct {
 	o    Options
 	life context.Context // of the processes
 	end  context.CancelFunc
+	pool *wire.Pool     // of what lanes read
 	wait sync.WaitGroup // one per worker
 
 	mu      sync.Mutex
@@ -44,7 +51,7 @@ type Set struct {
 
 // NewSet returns a set without processes.
 func NewSet(o Options) *Set {
-	s := &Set{o: o, workers: map[string]*worker{}}
+	s := &Set{o: o, workers: map[string]*worker{}, pool: wire.NewPool(lent)}
 	s.life, s.end = context.WithCancel(context.Background())
 	return s
 }

@@ -194,7 +194,7 @@ func (w *worker) once() (reason string, err error) {
 		}
 		return "", err
 	}
-	l := newLife(p, w.config.Plugin, w.set.o.Audit)
+	l := newLife(p, w.config.Plugin, w.set.pool, w.set.o.Audit)
 	revived := make(chan error, 1)
 	go func() {
 		err := w.revive(l)

@@ -2,6 +2,7 @@ package route
 
 import (
 	"github.com/pluginhost/host/host/route/internal/clock"
+	"github.com/pluginhost/host/host/route/internal/emission"
 	"github.com/pluginhost/host/host/route/internal/match"
 	"github.com/pluginhost/host/host/route/internal/reason"
 	"github.com/pluginhost/host/sdk/wire"
@@ -18,7 +19,11 @@ type Batch struct {
 	one  [1]act
 	late []Late
 	self Flusher
+	from Lender
 }
+
+// Lender has the memory in which the data of an emit was read.
+type Lender = emission.Lender
 
 // Late is a settle that was not taken.
 type Late struct {
@@ -44,8 +49,11 @@ type act struct {
 
 // NewBatch returns an empty batch, which is used again after each Close. Whose
 // frames it gathers is self, or nil: a Replier that flushes itself soon after
-// Close, and is not flushed by it.
-func (r *Router) NewBatch(self Flusher) *Batch { return &Batch{r: r, self: self} }
+// Close, and is not flushed by it. from lends the data of emits, or is nil: then
+// it is copied.
+func (r *Router) NewBatch(self Flusher, from Lender) *Batch {
+	return &Batch{r: r, self: self, from: from}
+}
 
 func (b *Batch) add() *act {
 	if len(b.acts) == maxActs {
@@ -68,7 +76,7 @@ func (b *Batch) add() *act {
 // Emit is Router.Emit.
 func (b *Batch) Emit(s *Source, e *wire.Emit) {
 	a, r := b.add(), b.r
-	a.event = r.c.Events.New(s, e.Promise, &e.Event, b.now)
+	a.event = r.c.Events.New(s, e.Promise, &e.Event, b.from, b.now)
 	a.index = int(e.Type)
 	if a.index >= len(s.Events) {
 		a.index = -1 - a.index

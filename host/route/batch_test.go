@@ -18,7 +18,7 @@ func TestBatchIsInOrder(t *testing.T) {
 		b := g.attach("b", 1)
 		a.emit("0")
 		first := b.one(t)
-		batch := g.r.NewBatch(nil)
+		batch := g.r.NewBatch(nil, nil)
 		emit := func(promise uint64, data string) {
 			batch.Emit(&a.Source, &wire.Emit{Promise: promise, Event: wire.Event{Data: []byte(data)}})
 		}
@@ -55,7 +55,7 @@ func TestBatchIsBounded(t *testing.T) {
 		g.r.Swap([]config.Route{routeTo("r", "b", overflow("block", 5000))})
 		a := g.source("a", "said")
 		g.attach("b", 0)
-		batch := g.r.NewBatch(nil)
+		batch := g.r.NewBatch(nil, nil)
 		for n := range uint64(maxActs + 1) {
 			batch.Emit(&a.Source, &wire.Emit{Promise: n + 1, Event: wire.Event{Data: fmt.Append(nil, n)}})
 		}
@@ -116,13 +116,13 @@ func TestBatchFlushesOthers(t *testing.T) {
 		in := g.r.Attach(Attachment{Address: "b", Actions: []string{"do"}, Outlet: &handler})
 		in.Credit(10)
 		was := handler.n
-		own := g.r.NewBatch(&emitter)
+		own := g.r.NewBatch(&emitter, nil)
 		own.Emit(s, &wire.Emit{Promise: 1})
 		own.Close()
 		if emitter.n != 0 || handler.n != was+1 {
 			t.Errorf("the emitter was flushed %d times, the handler %d times", emitter.n, handler.n-was)
 		}
-		others := g.r.NewBatch(&handler)
+		others := g.r.NewBatch(&handler, nil)
 		others.Settle(in, &wire.Settle{Ref: 1, Attempt: 1})
 		others.Close()
 		if emitter.n != 1 {

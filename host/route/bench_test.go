@@ -92,7 +92,7 @@ type hop struct {
 }
 
 func newHop(r *Router, i *Inbox, q *pipe, replier Replier) *hop {
-	return &hop{emits: r.NewBatch(nil), settles: r.NewBatch(nil), inbox: i, pipe: q, value: make([]byte, 256),
+	return &hop{emits: r.NewBatch(nil, nil), settles: r.NewBatch(nil, nil), inbox: i, pipe: q, value: make([]byte, 256),
 		source: &Source{Address: "a", Events: []string{"said"}, Replier: replier},
 		emit:   &wire.Emit{Event: wire.Event{ID: wire.NewID(), Data: make([]byte, 256)}}}
 }

@@ -99,6 +99,7 @@ type Lane struct {
 	held   atomic.Bool   // Hold was called
 	idle   atomic.Bool   // the writer waits for wake
 	reader *frame.Reader // of who reads
+	pool   *Pool         // of its buffers; nil for its own
 
 	mu      sync.Mutex
 	pending queue

@@ -256,7 +256,7 @@ func TestBatching(t *testing.T) {
 	}
 	go l.Run(t.Context(), Handler{})
 	b.SetDeadline(time.Now().Add(patience))
-	r := frame.NewReader(b, MaxFrame)
+	r := frame.NewReader(b, MaxFrame, nil)
 	next, frames := uint64(1), 0
 	for next <= n {
 		body, err := r.Next()
@@ -303,7 +303,7 @@ func TestConcurrentSenders(t *testing.T) {
 	credits := map[uint32]uint32{}
 	last := map[uint32]uint64{}
 	emits, cancels, detached, withdrawn := 0, 0, 0, 0
-	r := frame.NewReader(peer, MaxFrame)
+	r := frame.NewReader(peer, MaxFrame, nil)
 	total := func() (n uint32) {
 		for _, c := range credits {
 			n += c
@@ -418,7 +418,7 @@ func TestHeld(t *testing.T) {
 		}
 		peer.SetReadDeadline(time.Now().Add(patience))
 	}
-	r := frame.NewReader(peer, MaxFrame)
+	r := frame.NewReader(peer, MaxFrame, nil)
 	came := func(want int) {
 		t.Helper()
 		body, err := r.Next()
@@ -479,7 +479,7 @@ func TestFlushOfMuch(t *testing.T) {
 	}
 	wait.Wait() // nobody reads: the socket is full in the middle of a frame
 	last := map[uint32]uint64{}
-	r := frame.NewReader(peer, MaxFrame)
+	r := frame.NewReader(peer, MaxFrame, nil)
 	for got := 0; got < 3*n; {
 		body, err := r.Next()
 		if err != nil {

@@ -19,7 +19,8 @@ var errEnd = errors.New("the stream has ended")
 
 // read hands what the peer sends to h until the stream ends.
 func (l *Lane) read(h *Handler) error {
-	r := frame.NewReader(frame.Source(l.conn, h.Rest), MaxFrame)
+	r := frame.NewReader(frame.Source(l.conn, h.Rest), MaxFrame, l.pool)
+	defer r.Close()
 	l.reader = r
 	d := decoder{handler: h}
 	next := func() error { return batch(r, &d) }
@@ -47,6 +48,31 @@ func (l *Lane) Keep(b []byte) []byte {
 		return b[:len(b):len(b)]
 	}
 	return bytes.Clone(b)
+}
+
+// Pool has buffers that lanes read into and share with those who hold what was
+// read.
+type Pool = frame.Pool
+
+// NewPool returns a pool of which at most so many bytes are held. Where more
+// would be, Lane.Borrow gives nothing.
+func NewPool(bytes int) *Pool { return frame.NewPool(bytes) }
+
+// Chunk is a buffer that a lane has read into. Its Release, from any goroutine,
+// ends one Borrow: who reads what stands there later reads something else.
+type Chunk = frame.Chunk
+
+// ReadInto has the lane read into buffers of a pool. It comes before Run.
+func (l *Lane) ReadInto(p *Pool) { l.pool = p }
+
+// Borrow keeps what came with the call of the Handler that calls Borrow valid
+// until the chunk is released. Nil means that the caller must copy it. Whoever holds a
+// part of a chunk holds 128 KiB.
+func (l *Lane) Borrow() *Chunk {
+	if l.reader == nil {
+		return nil
+	}
+	return l.reader.Borrow()
 }
 
 // batch hands on what has come, which may be several frames.

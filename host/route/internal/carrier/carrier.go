@@ -202,7 +202,7 @@ func (r *Carrier) bury(d *Delivery, err *wire.Error, now clock.Instant) {
 // Alone makes a delivery of an event that nobody waits for, in no ledger of
 // events and without a deadline. The caller offers it and releases the event.
 func (r *Carrier) Alone(s *Source, ev *wire.Event, rt *Route, now clock.Instant) *Delivery {
-	e := r.Events.New(s, 0, ev, now)
+	e := r.Events.New(s, 0, ev, nil, now)
 	e.Deadline, e.Until = 0, 0
 	e.Letter, e.Accepted = true, true
 	e.Deliveries = e.One[:1]

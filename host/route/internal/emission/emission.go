@@ -17,9 +17,10 @@ import (
 	"github.com/pluginhost/host/sdk/wire"
 )
 
-// kept is the largest data buffer, in bytes, that waits with its event to be
-// used again.
-const kept = 8 << 10
+const (
+	kept     = 8 << 10 // bytes of the largest data buffer that waits with its event to be used again
+	borrowed = 1 << 10 // bytes from which on data stays where it was read: less is not worth the chunk that it holds
+)
 
 // Event is an event on its way, with its promise. Before the router takes its
 // lock it belongs to the goroutine that emits, then the lock guards it.
@@ -42,7 +43,8 @@ type Event[D, C any] struct {
 	One        [1]D
 	Passed     []Passed // routes that did not want it
 	Oversize   int      // bytes of data that are too many, and were not copied
-	buf        []byte   // holds Data
+	buf        []byte   // holds Data, unless chunk does
+	chunk      *wire.Chunk
 	next       *Event[D, C]
 	at         **Event[D, C] // what leads to it in the chain
 	indexed    bool          // in its source's index
@@ -72,16 +74,25 @@ func NewRegister[D, C any](rec *observe.Recorder) *Register[D, C] {
 	return r
 }
 
-// New copies an event. Type and source are for the caller to set.
-func (r *Register[D, C]) New(s *Source[D, C], promise uint64, e *wire.Event, now clock.Instant) *Event[D, C] {
+// Lender has the memory in which the data of an event was read: a lane that is
+// in the call which brought it.
+type Lender interface {
+	Borrow() *wire.Chunk // nil: it must be copied
+}
+
+// New takes an event: its data is copied, or stays where from has it until the
+// event is freed. Type and source are for the caller to set. A nil from lends
+// nothing.
+func (r *Register[D, C]) New(s *Source[D, C], promise uint64, e *wire.Event, from Lender, now clock.Instant) *Event[D, C] {
 	ev := r.free.Get().(*Event[D, C])
 	ev.Event = *e
-	if len(e.Data) > wire.MaxEvent {
-		ev.Oversize = len(e.Data)
-	} else {
+	switch n := len(e.Data); {
+	case n > wire.MaxEvent:
+		ev.Oversize, ev.Data = n, nil
+	case n < borrowed || from == nil || !ev.borrow(from):
 		ev.buf = append(ev.buf[:0], e.Data...)
+		ev.Data = ev.buf
 	}
-	ev.Data = ev.buf
 	ev.Src, ev.Promise, ev.Born, ev.Open = s, promise, now.Mono, 1
 	if ev.ID.IsZero() {
 		ev.ID = wire.NewID()
@@ -98,11 +109,19 @@ func (r *Register[D, C]) New(s *Source[D, C], promise uint64, e *wire.Event, now
 	return ev
 }
 
+func (ev *Event[D, C]) borrow(from Lender) bool {
+	ev.chunk = from.Borrow()
+	return ev.chunk != nil
+}
+
 // Release lets go of an event once; the last one frees it.
 func (r *Register[D, C]) Release(ev *Event[D, C]) {
 	ev.Open--
 	if ev.Open > 0 {
 		return
+	}
+	if ev.chunk != nil {
+		ev.chunk.Release()
 	}
 	buf := ev.buf
 	if cap(buf) > kept {

@@ -42,7 +42,7 @@ func TestQueue(t *testing.T) {
 		if q.Bytes() != 0 {
 			t.Errorf("%d bytes wait after they were written", q.Bytes())
 		}
-		r := NewReader(bytes.NewReader(stream), most)
+		r := NewReader(bytes.NewReader(stream), most, nil)
 		var got []byte
 		for {
 			body, err := r.Next()
@@ -63,10 +63,10 @@ func TestTooLarge(t *testing.T) {
 	f := q.Place(100)
 	f.Bytes = append(f.Bytes, make([]byte, 100)...)
 	var m *Malformed
-	if _, err := NewReader(bytes.NewReader(f.Sealed()), 99).Next(); !errors.As(err, &m) {
+	if _, err := NewReader(bytes.NewReader(f.Sealed()), 99, nil).Next(); !errors.As(err, &m) {
 		t.Errorf("%v", err)
 	}
-	if body, err := NewReader(bytes.NewReader(f.Sealed()), 100).Next(); err != nil || len(body) != 100 {
+	if body, err := NewReader(bytes.NewReader(f.Sealed()), 100, nil).Next(); err != nil || len(body) != 100 {
 		t.Errorf("%d bytes, %v", len(body), err)
 	}
 }

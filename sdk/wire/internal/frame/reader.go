@@ -23,15 +23,22 @@ type Reader struct {
 	src        io.Reader
 	max        int // bytes of a body
 	buf        []byte
-	kept       int  // bytes at the beginning of buf that are somebody else's
-	start, end int  // what of buf is read and not handed out
-	keep       bool // something that was handed out since the last read was kept
-	calm       int  // frames since one larger than readBuffer
+	pool       *Pool  // gives buf, or nil
+	chunk      *Chunk // is buf, or nil where it is of this reader alone
+	kept       int    // bytes at the beginning of buf that are somebody else's
+	start, end int    // what of buf is read and not handed out
+	keep       bool   // something that was handed out since the last read was kept
+	calm       int    // frames since one larger than readBuffer
 }
 
-// NewReader returns a reader of src that takes bodies of up to max bytes. It has
-// no buffer before Next.
-func NewReader(src io.Reader, max int) *Reader { return &Reader{src: src, max: max} }
+// NewReader returns a reader of src that takes bodies of up to max bytes. Its
+// buffers are of a pool, unless that is nil. It has none before Next.
+func NewReader(src io.Reader, max int, pool *Pool) *Reader {
+	return &Reader{src: src, max: max, pool: pool}
+}
+
+// Close gives the buffer back.
+func (r *Reader) Close() { r.own(nil, nil) }
 
 // Next returns the body of the next frame, valid until the next read. The error
 // is a *Malformed or that of the stream.
@@ -49,13 +56,23 @@ func (r *Reader) Next() ([]byte, error) {
 
 // Keep reports whether what was handed out since the last read stays valid for
 // good. Whoever holds a part of it holds all of a buffer, so that this is never
-// one of a large frame.
+// one of a large frame, nor one of a pool.
 func (r *Reader) Keep() bool {
-	if len(r.buf) > readBuffer {
+	if len(r.buf) > readBuffer || r.chunk != nil {
 		return false
 	}
 	r.keep = true
 	return true
+}
+
+// Borrow returns the chunk that has what was handed out since the last read, for
+// the caller to release, or nil where it is in none.
+func (r *Reader) Borrow() *Chunk {
+	if r.chunk != nil {
+		r.keep = true
+		r.chunk.hold()
+	}
+	return r.chunk
 }
 
 // More reports whether another frame is there completely.
@@ -93,8 +110,12 @@ func (r *Reader) fill(size int) error {
 	if r.keep {
 		r.kept, r.keep = r.start, false
 	}
+	if r.kept > 0 && r.chunk != nil && r.chunk.alone() {
+		r.chunk.spoil(r.kept)
+		r.kept = 0 // all of it was given back
+	}
 	if r.kept > 0 && max(have+readLeast, size) > len(r.buf)-r.kept {
-		r.move(make([]byte, readBuffer)) // the old one is theirs who keep it
+		r.move(readBuffer) // the old one is theirs who keep it
 	}
 	if have == 0 {
 		r.start, r.end = r.kept, r.kept
@@ -134,13 +155,32 @@ func (r *Reader) settleSize(size, have int) {
 	case r.calm > calmFrames && have < readBuffer:
 		want = readBuffer
 	}
-	if want != len(r.buf) {
-		r.move(make([]byte, want))
+	if want != len(r.buf) || want == readBuffer && r.pool != nil && r.chunk == nil && r.pool.room() {
+		r.move(want)
 	}
 }
 
 // move goes on in another buffer.
-func (r *Reader) move(buf []byte) {
+func (r *Reader) move(size int) {
+	var buf []byte
+	var chunk *Chunk
+	if r.pool != nil && size == readBuffer {
+		chunk = r.pool.take()
+	}
+	if chunk != nil {
+		buf = chunk.bytes
+	} else {
+		buf = make([]byte, size)
+	}
 	r.end = copy(buf, r.buf[r.start:r.end])
-	r.kept, r.start, r.buf = 0, 0, buf
+	r.start = 0
+	r.own(buf, chunk)
+}
+
+// own changes the buffer.
+func (r *Reader) own(buf []byte, chunk *Chunk) {
+	if r.chunk != nil {
+		r.chunk.Release()
+	}
+	r.kept, r.keep, r.buf, r.chunk = 0, false, buf, chunk
 }

@@ -58,7 +58,7 @@ func TestLargeFrames(t *testing.T) {
 	// A large frame announced is not believed before it comes, nor after a part.
 	for _, part := range []int{0, readBuffer} {
 		came := append(protowire.AppendVarint(nil, most), make([]byte, part)...)
-		r := NewReader(&chunks{came, 100}, most)
+		r := NewReader(&chunks{came, 100}, most, nil)
 		if _, err := r.Next(); !errors.Is(err, errEnd) || len(r.buf) > readBuffer+2*part {
 			t.Errorf("%d bytes for an announcement and %d bytes, %v", len(r.buf), part, err)
 		}
@@ -76,7 +76,7 @@ func TestKeep(t *testing.T) {
 		b = append(b, bytes.Repeat([]byte{byte(i)}, size)...)
 	}
 	for _, step := range []int{1000, 4096, 65_536, len(b)} {
-		r := NewReader(&chunks{b, step}, most)
+		r := NewReader(&chunks{b, step}, most, nil)
 		var all [][]byte
 		buffers, last := 0, (*byte)(nil)
 		for range n {
@@ -99,7 +99,7 @@ func TestKeep(t *testing.T) {
 		}
 	}
 	large := append(protowire.AppendVarint(nil, 1<<20), make([]byte, 1<<20)...)
-	r := NewReader(&chunks{large, len(large)}, most)
+	r := NewReader(&chunks{large, len(large)}, most, nil)
 	if _, err := r.Next(); err != nil || r.Keep() {
 		t.Errorf("a buffer of %d bytes is kept, %v", len(r.buf), err)
 	}
@@ -125,7 +125,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 
 // frames cuts bytes into frames until their end (nil) or an error.
 func frames(t *testing.T, b []byte, step int) (out [][]byte, err error) {
-	r := NewReader(&chunks{b, step}, most)
+	r := NewReader(&chunks{b, step}, most, nil)
 	for {
 		body, err := r.Next()
 		if err != nil {
@@ -143,7 +143,7 @@ func frames(t *testing.T, b []byte, step int) (out [][]byte, err error) {
 
 // keeping cuts as frames does. Each third frame is kept, all others are copied.
 func keeping(t *testing.T, b []byte, step int) (out [][]byte) {
-	r := NewReader(&chunks{b, step}, most)
+	r := NewReader(&chunks{b, step}, most, nil)
 	for {
 		body, err := r.Next()
 		if err != nil {

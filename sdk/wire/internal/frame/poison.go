@@ -1,0 +1,6 @@
+//go:build !race
+
+package frame
+
+// Poison has what is released overwritten.
+var Poison = false
