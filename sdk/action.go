@@ -11,7 +11,10 @@ import (
 )
 
 // ActionDecl is an action as declared; Action makes one.
-type ActionDecl interface{ declare() (schema.Action, error) }
+type ActionDecl interface {
+	declare() (schema.Action, error)
+	lends() bool
+}
 
 // Handlers are the handlers of an instance.
 type Handlers []Handler
@@ -20,7 +23,15 @@ type Handlers []Handler
 type Handler struct {
 	action string
 	handle work.Handler
+	lent   bool
 }
+
+// Lent is an input as it came: bytes that are the handler's until it returns.
+// After that they are overwritten: clone what is kept, also what a goroutine of
+// the handler still reads. The event in the handler's ctx has no data then. It
+// spares the collector all inputs, which counts where they are large and many;
+// who wants to keep them takes []byte.
+type Lent []byte
 
 // ActionType is an action from I to O.
 type ActionType[I, O any] struct{ name, doc string }
@@ -32,7 +43,11 @@ func Action[I, O any](name, doc string) *ActionType[I, O] { return &ActionType[I
 func (t *ActionType[I, O]) declare() (schema.Action, error) {
 	a := schema.Action{Name: t.name, Doc: t.doc}
 	var err error
-	if a.Input, err = typed.Payload(reflect.TypeFor[I]()); err != nil {
+	input := reflect.TypeFor[I]()
+	if t.lends() {
+		input = reflect.TypeFor[[]byte]()
+	}
+	if a.Input, err = typed.Payload(input); err != nil {
 		return a, fmt.Errorf("input of action %s: %w", t.name, err)
 	}
 	if a.Output, err = typed.Output(reflect.TypeFor[O]()); err != nil {
@@ -41,15 +56,20 @@ func (t *ActionType[I, O]) declare() (schema.Action, error) {
 	return a, nil
 }
 
+// lends reports whether handlers get their input only until they return.
+func (t *ActionType[I, O]) lends() bool { return reflect.TypeFor[I]() == reflect.TypeFor[Lent]() }
+
 // Handle binds a function to the action. A panic in it rejects the delivery
 // and ends nothing else. ctx ends with the attempt. An *Error says how the
 // delivery is rejected; any other error is Unknown and not retried. Bytes of in
-// may be kept; but whoever keeps some of an input of more than 1 KiB keeps up to
-// 128 KiB that came with it: clone what is kept for long.
+// may be kept, unless it is Lent; but whoever keeps some of an input of more than
+// 1 KiB keeps up to 128 KiB that came with it: clone what is kept for long.
 func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) Handler {
-	return Handler{t.name, func(ctx context.Context, input []byte) ([]byte, error) {
+	return Handler{action: t.name, lent: t.lends(), handle: func(ctx context.Context, input []byte) ([]byte, error) {
 		var in I
-		if err := typed.Decode(input, &in); err != nil {
+		if lent, ok := any(&in).(*Lent); ok {
+			*lent = input
+		} else if err := typed.Decode(input, &in); err != nil {
 			return nil, Errorf(InvalidArgument, "input of action %s: %v", t.name, err)
 		}
 		out, err := f(ctx, in)

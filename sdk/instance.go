@@ -154,9 +154,10 @@ func (i *instance) deliver(d *wire.Deliver) {
 		return
 	}
 	h := i.actions[d.Action]
-	c := i.process.slab.Call(h.action, h.handle, d)
+	c := i.process.slab.Call(h.action, h.handle, h.lent, d)
 	c.Owner = i
 	if !i.pool.Put(c) {
+		c.Free()
 		reject(Unavailable, wire.ReasonDraining, "the instance takes nothing new")
 	}
 }
@@ -175,6 +176,7 @@ func (i *instance) handleCall(c *work.Call) {
 	default:
 		i.settle(c, value, err)
 	}
+	c.Free()
 }
 
 // rest is called after calls. When nothing waits for a worker, what is

@@ -56,10 +56,18 @@ func ManifestOf[C any](p Plugin[C]) (*schema.Manifest, error) {
 	return &s.manifest, nil
 }
 
+// lent is how many bytes handlers may hold that were lent to them. More is
+// copied.
+const lent = 16 << 20
+
 // connect makes the lane, which the control plane needs.
 func (s *process) connect(lane net.Conn) {
 	s.lane = wire.NewLane(lane)
 	s.slab.Keep = s.lane.Keep
+	if s.lends {
+		s.lane.ReadInto(wire.NewPool(lent))
+		s.slab.Borrow = s.lane.Borrow
+	}
 	s.ended = make(chan error, 1)
 }
 

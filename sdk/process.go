@@ -35,6 +35,7 @@ type process struct {
 	promises promise.Table
 	crew     *work.Crew
 	slab     work.Slab    // of the goroutine that reads the lane
+	lends    bool         // to a handler
 	waiting  atomic.Int32 // goroutines that wait for a promise
 	eager    atomic.Int32 // emits that go out at once
 	leases   *lease.Store
@@ -135,6 +136,7 @@ func newProcess[C any](p Plugin[C]) (*process, error) {
 		}
 		s.manifest.Actions = append(s.manifest.Actions, d)
 		s.actions = append(s.actions, d.Name)
+		s.lends = s.lends || a.lends()
 	}
 	return s, s.manifest.Validate()
 }

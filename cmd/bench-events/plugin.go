@@ -17,7 +17,7 @@ var (
 	judge   = sdk.Event[[]byte]("judged", "One event for a route with a when.")
 	many    = manyEvents(250) // a manifest has at most 256
 	run     = sdk.Action[order, outcome]("run", "Emits events for a while and returns what was measured.")
-	take    = sdk.Action[[]byte, []byte]("take", "Answers an event.")
+	take    = sdk.Action[sdk.Lent, []byte]("take", "Answers an event.") // and keeps none, as the relay
 )
 
 // answer is what a handler of an event resolves it with.
@@ -70,7 +70,7 @@ func servePlugin() {
 					}
 					return drivePromises(ctx, o, emit)
 				}),
-				take.Handle(func(context.Context, []byte) ([]byte, error) { return answer, nil }),
+				take.Handle(func(context.Context, sdk.Lent) ([]byte, error) { return answer, nil }),
 			}}, nil
 		},
 	})

@@ -35,6 +35,7 @@ type Call struct {
 	handle   Handler
 	event    wire.Event
 	input    []byte
+	chunk    *wire.Chunk // has input, until Free; nil where nothing is lent
 	Delivery uint64
 	Attempt  uint32
 	Owner    any       // whoever made the call
@@ -179,6 +180,16 @@ func (c *Call) Token() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.token
+}
+
+// Free gives back what was lent to the call, whose handler has returned and
+// whose value was sent.
+func (c *Call) Free() {
+	if c.chunk != nil {
+		c.input = nil
+		c.chunk.Release()
+		c.chunk = nil
+	}
 }
 
 // Run calls the handler. A panic in it is an error. A delivery that follows a

@@ -40,7 +40,7 @@ func read(limit int) *reading {
 				return errOver
 			}
 			f(func(h Handler) {
-				r.pool.Put(r.slab.Call("do", h, &wire.Deliver{}))
+				r.pool.Put(r.slab.Call("do", h, false, &wire.Deliver{}))
 				r.crew.Feed(r.pool)
 			})
 			return nil

@@ -20,7 +20,7 @@ func TestCallAllocates(t *testing.T) {
 		d := &wire.Deliver{Delivery: 1, Attempt: 1, Event: wire.Event{Data: make([]byte, size)}}
 		if n := testing.AllocsPerRun(1000, func() {
 			for range slabCalls {
-				s.Call("do", h, d).Run()
+				s.Call("do", h, false, d).Run()
 			}
 		}); n > most {
 			t.Errorf("%d bytes: %.1f allocations for %d deliveries", size, n, slabCalls)
@@ -45,7 +45,7 @@ func TestSlabKeeps(t *testing.T) {
 		if n%2 == 1 {
 			d.Event.Data, d.Input, d.HasInput = nil, lent, true
 		}
-		s.Call("do", keep, d).Run()
+		s.Call("do", keep, false, d).Run()
 	}
 	for n, in := range kept {
 		if want := append(bytes.Repeat([]byte{byte(n / 2)}, 100), "more"[:n%2*4]...); !bytes.Equal(in, want) {
@@ -59,7 +59,7 @@ func TestSlabLeaves(t *testing.T) {
 	large, small := make([]byte, slabShare+1), make([]byte, slabShare)
 	s := Slab{Keep: func(b []byte) []byte { return b }}
 	h := func(context.Context, []byte) ([]byte, error) { return nil, nil }
-	c := s.Call("do", h, &wire.Deliver{Event: wire.Event{Data: large}, Input: small, HasInput: true})
+	c := s.Call("do", h, false, &wire.Deliver{Event: wire.Event{Data: large}, Input: small, HasInput: true})
 	if &c.event.Data[0] != &large[0] || &c.input[0] == &small[0] {
 		t.Error("large data was copied, or small data was not")
 	}
@@ -71,7 +71,7 @@ func TestPoolHasRoomWhenItRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s Slab
 		call := func() *Call {
-			return s.Call("do", func(context.Context, []byte) ([]byte, error) { return nil, nil }, &wire.Deliver{})
+			return s.Call("do", func(context.Context, []byte) ([]byte, error) { return nil, nil }, false, &wire.Deliver{})
 		}
 		var p *Pool
 		handled := 0
@@ -110,7 +110,7 @@ func TestPoolRests(t *testing.T) {
 			}
 		})
 		put := func(f func()) bool {
-			return p.Put(s.Call("do", func(context.Context, []byte) ([]byte, error) { f(); return nil, nil }, &wire.Deliver{}))
+			return p.Put(s.Call("do", func(context.Context, []byte) ([]byte, error) { f(); return nil, nil }, false, &wire.Deliver{}))
 		}
 		if !put(func() { <-blocked }) || !put(func() { time.Sleep(time.Second) }) || !put(func() {}) || put(func() {}) {
 			t.Error("it takes three and no fourth")
@@ -129,4 +129,20 @@ func TestPoolRests(t *testing.T) {
 		}
 		p.Close()
 	})
+}
+
+// What is lent is copied where a lane has nothing to lend, and is free after.
+func TestSlabLends(t *testing.T) {
+	in := []byte("input")
+	for name, borrow := range map[string]func() *wire.Chunk{"nobody lends": nil, "nothing is left": func() *wire.Chunk { return nil }} {
+		s := Slab{Borrow: borrow}
+		c := s.Call("do", nil, true, &wire.Deliver{Event: wire.Event{Data: []byte("data")}, Input: in, HasInput: true})
+		if &c.input[0] == &in[0] || string(c.input) != "input" || c.event.Data != nil {
+			t.Errorf("%s: %q, and the event has %q", name, c.input, c.event.Data)
+		}
+		c.Free()
+		if string(c.input) != "input" {
+			t.Errorf("%s: a copy was taken away: %q", name, c.input)
+		}
+	}
 }

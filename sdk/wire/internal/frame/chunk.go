@@ -42,6 +42,7 @@ func (p *Pool) take() *Chunk {
 type Chunk struct {
 	pool    *Pool
 	bytes   []byte
+	kept    bool // somebody has a part for good: it is not used again; the reader's
 	holders atomic.Int32
 }
 
@@ -49,7 +50,7 @@ type Chunk struct {
 func (c *Chunk) hold() { c.holders.Add(1) }
 
 // alone reports whether its caller is the only holder.
-func (c *Chunk) alone() bool { return c.holders.Load() == 1 }
+func (c *Chunk) alone() bool { return c.holders.Load() == 1 && !c.kept }
 
 // Release ends one hold. What stands in the chunk is then not the caller's to
 // read any more.
@@ -60,9 +61,11 @@ func (c *Chunk) Release() {
 	case n < 0:
 		panic("a buffer of a lane was released by somebody who did not hold it")
 	}
-	c.spoil(len(c.bytes))
 	c.pool.out.Add(-1)
-	c.pool.free.Put(c)
+	if !c.kept {
+		c.spoil(len(c.bytes))
+		c.pool.free.Put(c)
+	}
 }
 
 // poison is what the first n bytes of a chunk that nobody holds any more are

@@ -84,6 +84,44 @@ func TestBorrow(t *testing.T) {
 	}
 }
 
+// What is kept of a chunk stays for good, when all that was borrowed of it was
+// released, too.
+func TestKeepOfPool(t *testing.T) {
+	poisoned(t)
+	var b []byte
+	const n = 500
+	for i := range n {
+		b = protowire.AppendVarint(b, 2000)
+		b = append(b, bytes.Repeat([]byte{byte(i)}, 2000)...)
+	}
+	p := NewPool(4 * readBuffer)
+	r := NewReader(&chunks{b, 10_000}, most, p)
+	kept := map[int][]byte{}
+	for i := range n {
+		body, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 0 {
+			if !r.Keep() {
+				t.Fatalf("frame %d is not kept", i)
+			}
+			kept[i] = body
+			continue
+		}
+		r.Borrow().Release()
+	}
+	r.Close()
+	for i, body := range kept {
+		if !bytes.Equal(body, bytes.Repeat([]byte{byte(i)}, 2000)) {
+			t.Errorf("frame %d has changed", i)
+		}
+	}
+	if p.Held() != 0 {
+		t.Errorf("%d bytes are held", p.Held())
+	}
+}
+
 // Who holds nothing goes on in the same buffer, and a buffer of a large frame is
 // not lent.
 func TestBorrowNothing(t *testing.T) {

@@ -56,10 +56,13 @@ func (r *Reader) Next() ([]byte, error) {
 
 // Keep reports whether what was handed out since the last read stays valid for
 // good. Whoever holds a part of it holds all of a buffer, so that this is never
-// one of a large frame, nor one of a pool.
+// one of a large frame.
 func (r *Reader) Keep() bool {
-	if len(r.buf) > readBuffer || r.chunk != nil {
+	if len(r.buf) > readBuffer {
 		return false
+	}
+	if r.chunk != nil {
+		r.chunk.kept = true
 	}
 	r.keep = true
 	return true
