@@ -73,7 +73,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.host, "host", "bin/host", "the daemon's executable")
 	flag.StringVar(&o.plugins, "plugins", "bin/plugins", "directory with the plugin http")
-	flag.StringVar(&o.limits, "limits", `memory = "256MiB"`, "lines for the process block of the plugin that misbehaves; empty: what holds without")
+	flag.StringVar(&o.limits, "limits", `memory = "1GiB"`, "lines for the process block of the plugin that misbehaves; empty: what holds without")
 	flag.DurationVar(&o.length, "for", 3*time.Second, "length of one measurement")
 	flag.IntVar(&o.rounds, "rounds", 5, "measurements of each")
 	flag.IntVar(&o.rate, "rate", 300, "requests a second")
@@ -173,13 +173,29 @@ func measure(ctx context.Context, o options, d *daemon, l *load, r *result) (bef
 	go func() { done <- d.keepOn(ctx, what, r, enough) }()
 	time.Sleep(300 * time.Millisecond) // it has begun
 	_, w, lost, lerr := l.run(ctx, o.length)
+	in, err := d.rogue(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	if in.Reason != "" {
+		r.Status = in.State + ": " + in.Reason
+	}
 	close(enough)
-	err = <-done
+	ended := false
+	select {
+	case err = <-done:
+		ended = true
+	case <-time.After(4 * time.Second): // it is too busy to answer
+	}
+	err = errors.Join(err, d.end(ctx))
+	if !ended {
+		err = errors.Join(err, <-done)
+	}
 	r.Failed += failed + lost
 	if lerr != nil {
 		fmt.Fprintf(os.Stderr, "during %s: %d requests failed, the last: %v\n", r.How, lost, lerr)
 	}
-	return ms(p), ms(w), errors.Join(err, d.end(ctx))
+	return ms(p), ms(w), err
 }
 
 // keepOn has the plugin misbehave until it is enough: what ends it starts it again.
@@ -189,13 +205,7 @@ func (d *daemon) keepOn(ctx context.Context, what deed, r *result, enough <-chan
 		if err != nil {
 			return err
 		}
-		in, err := d.rogue(ctx)
-		if err != nil {
-			return err
-		}
-		if r.Reason = reason; in.Reason != "" {
-			r.Status = in.State + ": " + in.Reason
-		}
+		r.Reason = reason
 		select {
 		case <-enough:
 			return nil

@@ -26,6 +26,7 @@ const (
 	Memory = "memory"
 	CPU    = "cpu"
 	Pids   = "pids"
+	Idle   = "idle" // no controller: that groups can yield
 )
 
 // Limits of one group; 0 is none.
@@ -39,16 +40,18 @@ type Limits struct {
 // Tree is the part of the hierarchy that is ours.
 type Tree struct {
 	name string
-	v2   string            // directory below which groups are made, or empty
-	v1   map[string]string // the same by controller
-	on   map[string]bool   // controllers of v2
+	all  *Group            // directories below which groups are made
+	on   map[string]bool   // controllers of version 2
 	why  map[string]string // controllers that there are not, and why
+
+	manager *Group // goes before those that yield; nil until it is there
 
 	stop, stopped chan struct{}
 
 	mu     sync.Mutex
 	groups map[*Group]bool
 	users  map[string]*user // by Limits.Of
+	close  bool             // each was looked at the last time
 }
 
 // Open finds where groups can be made. It never fails: Lacks says what is
@@ -61,7 +64,7 @@ func Open(name string) *Tree {
 
 // open is Open, and nobody looks at what is used.
 func open(name string) *Tree {
-	t := &Tree{name: name, v1: map[string]string{}, on: map[string]bool{}, why: map[string]string{},
+	t := &Tree{name: name, all: &Group{dirs: map[string]string{}}, on: map[string]bool{}, why: map[string]string{},
 		stop: make(chan struct{}), stopped: make(chan struct{}), groups: map[*Group]bool{}, users: map[string]*user{}}
 	own := paths()
 	for _, at := range []string{Mount, filepath.Join(Mount, "unified")} {
@@ -71,14 +74,17 @@ func open(name string) *Tree {
 			break
 		}
 	}
-	for _, c := range []string{Memory, CPU, Pids} {
-		if t.on[c] {
-			continue
+	for _, c := range []string{Memory, CPU, Pids, places} {
+		if !t.on[c] {
+			t.open1(c, own[c])
 		}
-		t.open1(c, own[c])
 	}
-	if t.v1[CPU] != "" {
+	if t.all.dirs[CPU] != "" {
 		t.open1(account, own[account])
+	}
+	t.place()
+	if err := t.all.set(CPU, "cpu.idle", "cpu.idle", "0", "0"); err != nil {
+		t.why[Idle] = err.Error()
 	}
 	return t
 }
@@ -102,7 +108,7 @@ func paths() map[string]string {
 // open2 makes our directory in version 2: below our own group where that is
 // delegated to us, else at the top where we are root.
 func (t *Tree) open2(mount, own string) {
-	wanted := []string{Memory, CPU, Pids}
+	wanted := []string{Memory, CPU, Pids, places}
 	try := func(parent string) error {
 		there, err := os.ReadFile(filepath.Join(parent, "cgroup.controllers"))
 		if err != nil {
@@ -136,7 +142,7 @@ func (t *Tree) open2(mount, own string) {
 			}
 			t.on[c] = true
 		}
-		t.v2 = dir
+		t.all.dirs[""] = dir
 		return nil
 	}
 	err := try(filepath.Join(mount, own))
@@ -165,7 +171,7 @@ func (t *Tree) open1(controller, own string) {
 		t.why[controller] = err.Error()
 		return
 	}
-	t.v1[controller] = dir
+	t.all.dirs[controller] = dir
 	delete(t.why, controller)
 }
 
@@ -200,15 +206,15 @@ func (t *Tree) Lacks(controller string) string { return t.why[controller] }
 func (t *Tree) Close() {
 	close(t.stop)
 	<-t.stopped
-	if t.v2 != "" {
-		// This process may sit in it; it goes back to where it came from.
-		_ = write(filepath.Join(filepath.Dir(t.v2), "cgroup.procs"), strconv.Itoa(os.Getpid()))
-		_ = os.Remove(filepath.Join(t.v2, "spawner"))
-		_ = os.Remove(filepath.Join(t.v2, first))
-		_ = os.Remove(t.v2)
+	if t.manager != nil {
+		t.manager.Remove()
 	}
-	for _, dir := range t.v1 {
-		_ = os.Remove(filepath.Join(dir, first))
+	if dir := t.all.dirs[""]; dir != "" {
+		// This process may sit in it; it goes back to where it came from.
+		_ = write(filepath.Join(filepath.Dir(dir), "cgroup.procs"), strconv.Itoa(os.Getpid()))
+		_ = os.Remove(filepath.Join(dir, "spawner"))
+	}
+	for _, dir := range t.all.dirs {
 		_ = os.Remove(dir)
 	}
 }
@@ -226,26 +232,17 @@ type Group struct {
 	limits Limits
 	tree   *Tree
 	used   time.Duration // of processors, when that was looked at last
-	yields bool
+	yields int
 }
 
 // New makes a group. missing names the controllers whose limit was asked for
 // and cannot be set.
 func (t *Tree) New(name string, l Limits) (g *Group, missing []string) {
 	g = &Group{dirs: map[string]string{}, limits: l, tree: t}
-	mkdir := func(key, parent string) bool {
-		dir := filepath.Join(parent, name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return false
+	for c, parent := range t.all.dirs {
+		if dir := filepath.Join(parent, name); os.Mkdir(dir, 0o755) == nil {
+			g.dirs[c] = dir
 		}
-		g.dirs[key] = dir
-		return true
-	}
-	if t.v2 != "" {
-		mkdir("", t.v2)
-	}
-	for c, parent := range t.v1 {
-		mkdir(c, parent)
 	}
 	if l.Memory > 0 {
 		v := strconv.FormatInt(l.Memory, 10)
@@ -322,16 +319,16 @@ func (g *Group) Kill() {
 // Hit names the limit of the group that was reached, or "", and says what it is.
 func (g *Group) Hit() (controller string, limit int64) {
 	switch {
-	case g.count(Memory, "memory.events", "memory.oom_control", "oom_kill") > 0:
+	case g.number(Memory, "memory.events", "memory.oom_control", "oom_kill") > 0:
 		return Memory, g.limits.Memory
-	case g.count(Pids, "pids.events", "pids.events", "max") > 0:
+	case g.number(Pids, "pids.events", "pids.events", "max") > 0:
 		return Pids, g.limits.Pids
 	}
 	return "", 0
 }
 
-// count reads a number from a file of "name number" lines.
-func (g *Group) count(controller, file2, file1, name string) int {
+// number reads a number from a file of "name number" lines.
+func (g *Group) number(controller, file2, file1, name string) int {
 	dir, file := g.dirs[controller], file1
 	if dir == "" {
 		dir, file = g.dirs[""], file2

@@ -1,45 +1,61 @@
 package cgroup
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The kernel shares processors out fairly, but lets whoever wakes wait until a
 // tick ends the turn of whoever runs, at each process that an event passes. So
-// that who uses most of the machine yields: it runs whenever no other plugin
-// wants to, and is put off at once when one does. It may still use everything.
+// who uses most of what all use yields. It runs whenever no other plugin wants to
+// (cpu.idle); as long as others use processors at all, on half of them only, and
+// they have the rest alone: fairness gives also who yields its turns, of a tick
+// each, and inside the kernel nobody is put off.
 const (
 	account = "cpuacct" // counts in version 1
-	first   = "manager" // the group of the process that no plugin goes before
+	places  = "cpuset"  // which processors
 
 	look = 100 * time.Millisecond
-	calm = 20 // looks in a row at which it used less, until it yields no more
+	calm = 20 // looks in a row without it, until something is over
+)
+
+// How much a group yields.
+const (
+	not = iota
+	last
+	aside // last, and on half of the processors
 )
 
 // user is what the groups of one name used together.
 type user struct {
 	used   time.Duration // since the last look
-	calm   int
+	calm   int           // looks since it used most
+	alone  int           // looks since others used something
 	groups int
 }
 
-// First puts a process before those that yield. Without the controller it does
-// nothing.
+func (u *user) yields() int {
+	switch {
+	case u.calm >= calm:
+		return not
+	case u.alone >= calm:
+		return last
+	}
+	return aside
+}
+
+// First puts a process into the group that goes before those that yield.
 func (t *Tree) First(pid int) error {
-	dir := t.v1[CPU]
-	if dir == "" && t.on[CPU] {
-		dir = t.v2
+	if t.manager == nil {
+		t.manager, _ = t.New("manager", Limits{})
 	}
-	if dir == "" {
-		return nil
-	}
-	_ = os.Mkdir(filepath.Join(dir, first), 0o755) // it may be there: the process is started again
-	return write(filepath.Join(dir, first, "cgroup.procs"), strconv.Itoa(pid))
+	return t.manager.Add(pid)
 }
 
 // enter has a group watched. Who yielded before, yields on.
@@ -48,20 +64,25 @@ func (t *Tree) enter(g *Group) {
 	defer t.mu.Unlock()
 	u := t.users[g.limits.Of]
 	if u == nil {
-		u = &user{calm: calm}
+		u = &user{calm: calm, alone: calm}
 		t.users[g.limits.Of] = u
 	}
 	t.groups[g] = true
 	u.groups++
-	g.yield(u.calm < calm)
+	g.yield(u.yields())
 }
 
 func (t *Tree) leave(g *Group) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.groups[g] {
-		t.users[g.limits.Of].groups--
-		delete(t.groups, g)
+	if !t.groups[g] {
+		return
+	}
+	delete(t.groups, g)
+	u := t.users[g.limits.Of]
+	g.count(u)
+	if u.groups--; u.groups == 0 && u.calm == calm {
+		delete(t.users, g.limits.Of)
 	}
 }
 
@@ -70,59 +91,136 @@ func (t *Tree) watch() {
 	defer close(t.stopped)
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	for last := time.Now(); ; {
+	for before := time.Now(); ; {
 		select {
 		case <-t.stop:
 			return
 		case <-tick.C:
 		}
 		now := time.Now()
-		t.look(now.Sub(last) * time.Duration(runtime.NumCPU()) * 3 / 4)
-		last = now
+		t.look(now.Sub(before), len(processors()))
+		before = now
 	}
 }
 
-// look has those yield who used more than most since the last look, or did a
-// short time ago.
-func (t *Tree) look(most time.Duration) {
+// look reads what was used since the last look. As long as all together use little
+// and nobody yields, it looks no closer.
+func (t *Tree) look(d time.Duration, processors int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	machine := d * time.Duration(processors)
+	var all user
+	t.all.count(&all)
+	close := all.used >= machine*3/8
+	for _, u := range t.users {
+		close = close || u.calm < calm
+	}
+	first := !t.close
+	if t.close = close; !close {
+		return
+	}
 	for g := range t.groups {
-		if used := g.usage(); used > g.used {
-			t.users[g.limits.Of].used += used - g.used
-			g.used = used
+		g.count(t.users[g.limits.Of])
+	}
+	if first { // who knows since when
+		for _, u := range t.users {
+			u.used = 0
 		}
 	}
+	t.judge(d, machine)
+}
+
+// judge has those yield who used most in a time, in which the machine can be used
+// for so long, or did a short time ago.
+func (t *Tree) judge(d, machine time.Duration) {
+	var all time.Duration
+	for _, u := range t.users {
+		all += u.used
+	}
 	for name, u := range t.users {
-		if u.calm = min(u.calm+1, calm); u.used > most {
+		most, some := all*3/4, machine*3/8
+		if u.calm < calm { // who yields has less already
+			most, some = all/2, machine/8
+		}
+		u.calm, u.alone = min(u.calm+1, calm), min(u.alone+1, calm)
+		if u.used > most && u.used > some && name != "" { // the manager has none
 			u.calm = 0
+		}
+		if (all-u.used)*100 > d {
+			u.alone = 0
 		}
 		if u.used = 0; u.groups == 0 && u.calm == calm {
 			delete(t.users, name)
 		}
 	}
 	for g := range t.groups {
-		g.yield(t.users[g.limits.Of].calm < calm)
+		g.yield(t.users[g.limits.Of].yields())
 	}
 }
 
-// yield has the group yield or not. Kernels before 5.15 have no such thing.
-func (g *Group) yield(on bool) {
-	if g.yields == on {
+// place gives our directory of version 1 the processors of its parent, which the
+// groups in it copy.
+func (t *Tree) place() {
+	dir := t.all.dirs[places]
+	if dir == "" {
 		return
 	}
-	v := map[bool]string{false: "0", true: "1"}[on]
-	_ = g.set(CPU, "cpu.idle", "cpu.idle", v, v)
-	g.yields = on
+	err := write(filepath.Join(dir, "cgroup.clone_children"), "1")
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		b, _ := os.ReadFile(filepath.Join(filepath.Dir(dir), file)) // nothing cannot be written
+		err = cmp.Or(err, write(filepath.Join(dir, file), string(b)))
+	}
+	if err != nil { // no process could enter
+		_ = os.Remove(dir)
+		delete(t.all.dirs, places)
+		t.why[places] = err.Error()
+	}
+}
+
+// processors are the numbers of those that this process may use.
+func processors() (all []string) {
+	var set unix.CPUSet
+	_ = unix.SchedGetaffinity(0, &set) // none then
+	for n := range len(set) * 64 {
+		if set.IsSet(n) {
+			all = append(all, strconv.Itoa(n))
+		}
+	}
+	return all
+}
+
+// yield has the group yield. Kernels before 5.15 know no cpu.idle.
+func (g *Group) yield(how int) {
+	if g.yields == how {
+		return
+	}
+	idle, on := "0", processors()
+	if how >= last {
+		idle = "1"
+	}
+	if how == aside {
+		on = on[len(on)/2:]
+	}
+	_ = g.set(CPU, "cpu.idle", "cpu.idle", idle, idle)
+	_ = g.set(places, "cpuset.cpus", "cpuset.cpus", strings.Join(on, ","), strings.Join(on, ","))
+	g.yields = how
+}
+
+// count adds what the group used since the last time.
+func (g *Group) count(u *user) {
+	if used := g.usage(); used > g.used {
+		u.used += used - g.used
+		g.used = used
+	}
 }
 
 // usage is how long the group has used processors, 0 where nobody counts.
 func (g *Group) usage() time.Duration {
 	for _, c := range []string{account, CPU} { // often one directory
-		if b, err := os.ReadFile(filepath.Join(g.dirs[c], "cpuacct.usage")); err == nil {
+		if b, err := os.ReadFile(filepath.Join(g.dirs[c], "cpuacct.usage")); err == nil && g.dirs[c] != "" {
 			n, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 			return time.Duration(n)
 		}
 	}
-	return time.Duration(g.count(CPU, "cpu.stat", "", "usage_usec")) * time.Microsecond
+	return time.Duration(g.number(CPU, "cpu.stat", "", "usage_usec")) * time.Microsecond
 }

@@ -119,6 +119,9 @@ func (s *Spawner) missing() []string {
 	if !child.Filters() {
 		lacks = append(lacks, "the kernel has no seccomp for this machine: plugins without the capability network can dial out")
 	}
+	if s.groups.Lacks(cgroup.CPU) == "" && s.groups.Lacks(cgroup.Idle) != "" {
+		lacks = append(lacks, "the kernel has no cpu.idle: a plugin that uses most of the machine does not yield to the others")
+	}
 	return lacks
 }
 

@@ -52,6 +52,8 @@ func survey() []finding {
 		why := tree.Lacks(c.controller)
 		found(c.name, why == "", c.yes, "no %s cgroup (%s): %s; run as root, or under systemd with Delegate=yes", c.controller, why, c.instead)
 	}
+	found("yielding", tree.Lacks(cgroup.Idle) == "", "a plugin that uses most of the machine yields to the others",
+		"no cpu.idle (%s): a plugin that uses most of the machine keeps the others waiting; Linux 5.15 has it, and it needs what cpu needs", tree.Lacks(cgroup.Idle))
 	tree.Close()
 	return all
 }
