@@ -3,10 +3,8 @@ package server
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -18,36 +16,62 @@ const (
 	scanTime = 200 * time.Millisecond
 )
 
-// holder finds who has one of the sockets open. Of several it names one that
-// did not get it from another of them: that is the one to stop.
+// search looks for sockets among the descriptors of processes.
+type search struct {
+	inodes map[string]bool
+	looked int
+	end    time.Time
+}
+
+// holder names who has one of the sockets open, or nobody.
 func holder(inodes map[string]bool) string {
-	looked, end := 0, time.Now().Add(scanTime)
-	holders := map[string]bool{} // by pid
-	dirs, _ := filepath.Glob("/proc/[0-9]*/fd")
-	for _, dir := range dirs {
-		d, err := os.Open(dir)
-		if err != nil {
-			continue // another user's, or gone
-		}
-		fds, _ := d.Readdirnames(maxScan) // those that could be read
-		_ = d.Close()
-		for _, fd := range fds {
-			if looked++; looked > maxScan || looked%128 == 0 && time.Now().After(end) {
-				break
-			}
-			if to, err := os.Readlink(dir + "/" + fd); err == nil && inodes[to] {
-				holders[filepath.Base(filepath.Dir(dir))] = true
-				break
-			}
-		}
+	s := search{inodes: inodes, end: time.Now().Add(scanTime)}
+	if pid := s.find(); pid != "" {
+		return named(pid)
 	}
-	pids := slices.Sorted(maps.Keys(holders))
-	for _, pid := range pids {
-		if !holders[parent(pid)] {
-			return named(pid)
+	return ""
+}
+
+// find looks no further than it has to: whoever serves wants the processors too.
+func (s *search) find() (pid string) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if s.looked > maxScan || time.Now().After(s.end) {
+			break
+		}
+		if pid := filepath.Base(dir); s.has(pid) {
+			return s.eldest(pid)
 		}
 	}
 	return ""
+}
+
+// eldest returns from whom a process got the socket: that is the one to stop.
+func (s *search) eldest(pid string) string {
+	for up := parent(pid); s.has(up); up = parent(pid) {
+		pid = up
+	}
+	return pid
+}
+
+// has reports whether a process has one of the sockets open.
+func (s *search) has(pid string) bool {
+	dir := "/proc/" + pid + "/fd"
+	d, err := os.Open(dir)
+	if err != nil {
+		return false // another user's, or gone
+	}
+	fds, _ := d.Readdirnames(maxScan) // those that could be read
+	_ = d.Close()
+	for _, fd := range fds {
+		if s.looked++; s.looked > maxScan || s.looked%128 == 0 && time.Now().After(s.end) {
+			return false
+		}
+		if to, err := os.Readlink(dir + "/" + fd); err == nil && s.inodes[to] {
+			return true
+		}
+	}
+	return false
 }
 
 // parent returns the pid of a process's parent, or "".
