@@ -10,6 +10,8 @@ import (
 	"os/user"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pluginhost/host/host/resource/address"
 )
 
@@ -22,9 +24,7 @@ func holder(a address.Address, who func(inodes []string) string) string {
 	if a.IsPath() {
 		found = unixEntries(a.Path)
 	} else {
-		for _, table := range []string{a.Network, a.Network + "6"} {
-			found = append(found, portEntries("/proc/net/"+table, a)...)
-		}
+		found = portEntries(a)
 	}
 	if len(found) == 0 {
 		return ""
@@ -48,16 +48,30 @@ func holder(a address.Address, who func(inodes []string) string) string {
 // entry is a socket in a table of the kernel.
 type entry struct{ inode, uid string }
 
-// portEntries returns the bound sockets in a table of /proc/net that stand in
-// the way of an address: on its port, on the same address or on any. Those that
-// are bound and do not listen are in no table.
-func portEntries(table string, a address.Address) []entry {
-	f, err := os.Open(table)
-	if err != nil {
-		return nil
+// portEntries returns the bound sockets that stand in the way of an address: on
+// its port, on the same address or on any. Those that are bound and do not listen
+// are told of nowhere.
+func portEntries(a address.Address) (found []entry) {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if a.Network == "tcp" {
+			if of, err := listeners(family, a); err == nil {
+				found = append(found, of...)
+				continue
+			}
+		}
+		suffix := map[uint8]string{unix.AF_INET6: "6"}[family]
+		if f, err := os.Open("/proc/net/" + a.Network + suffix); err == nil {
+			found = append(found, portRows(f, a)...)
+			_ = f.Close()
+		}
 	}
-	defer func() { _ = f.Close() }()
-	return portRows(f, a)
+	return found
+}
+
+// inTheWay reports whether a socket on a local address keeps others from it.
+func inTheWay(local netip.AddrPort, a address.Address) bool {
+	ip, want := local.Addr().Unmap(), a.Addr.Addr().WithZone("")
+	return local.Port() == a.Addr.Port() && (ip == want || ip.IsUnspecified() || want.IsUnspecified())
 }
 
 // portRows reads no further than it has to. The kernel tells of the listening
@@ -77,11 +91,7 @@ func portRows(table io.Reader, a address.Address) []entry {
 			continue
 		}
 		local, ok := parseProcAddr(f[1])
-		if !ok || local.Port() != a.Addr.Port() {
-			continue
-		}
-		ip, want := local.Addr().Unmap(), a.Addr.Addr().WithZone("")
-		if ip == want || ip.IsUnspecified() || want.IsUnspecified() {
+		if ok && inTheWay(local, a) {
 			found = append(found, entry{inode: f[9], uid: f[7]})
 		}
 	}
