@@ -19,6 +19,7 @@ import (
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/observe/metrics"
 	"github.com/pluginhost/host/host/route"
+	"github.com/pluginhost/host/host/spawner/client"
 	"github.com/pluginhost/host/sdk/wire"
 )
 
@@ -76,7 +77,7 @@ func (d *daemon) Status(context.Context) (observe.Status, error) {
 // snapshot is what the metrics are made of.
 func (d *daemon) snapshot(ctx context.Context) (metrics.Snapshot, error) {
 	s, err := d.Status(ctx)
-	return metrics.Snapshot{Status: s, Refused: d.router.Refused()}, err
+	return metrics.Snapshot{Status: s, Refused: d.router.Refused(), Restarts: client.Restarts()}, err
 }
 
 func (d *daemon) catalogStatus(instances []observe.Instance) observe.Subsystem {

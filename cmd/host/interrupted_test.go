@@ -11,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pluginhost/host/host"
+	"github.com/pluginhost/host/host/control"
 )
 
 // The manager is killed in the middle of reloads that move the listener, while
@@ -46,5 +49,13 @@ func TestManagerIsKilledInAReload(t *testing.T) {
 			return err != nil
 		})
 		now = next
+	}
+	c, err := control.Dial("unix://" + host.SocketPath(filepath.Join(p.dir, "state")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := c.Metrics(t.Context())
+	if err != nil || !strings.Contains(string(text), "\nhost_manager_restarts_total 4\n") {
+		t.Errorf("%v, the metrics do not say that the manager was started again four times:\n%s", err, text)
 	}
 }

@@ -219,3 +219,55 @@ func TestStory(t *testing.T) {
 		}
 	})
 }
+
+// A route that a reload changes keeps its counts: what ended before, and what
+// its old form still had, counts under its name, whichever way it goes.
+func TestCountsOutliveChanges(t *testing.T) {
+	bubble(t, func(t *testing.T, g *rig) {
+		form := func(timeout time.Duration) config.Route {
+			return routeTo("r", "b", func(d *config.Delivery) {
+				d.Timeout, d.Attempts, d.DeadLetter = timeout, 1, &config.Endpoint{Instance: "dead", Name: "do"}
+			})
+		}
+		g.r.Swap([]config.Route{form(time.Minute)})
+		a, b, dead := g.source("a", "said"), g.attach("b", 9), g.attach("dead", 9)
+		a.emit("1")
+		_ = b.resolve(b.one(t), "")
+		a.emit("2")
+		_ = b.fail(b.one(t), wire.Internal, false)
+		_ = dead.resolve(dead.one(t), "")
+		a.emit("3")
+		three := b.one(t)
+		last := uint64(0)
+		want := func(step string, accepted, resolved, died, pending uint64) {
+			t.Helper()
+			g.check()
+			c := g.ledger("r")
+			if c.Accepted != accepted || c.Resolved != resolved || c.Dead != died || c.Pending != pending || c.Attempts < last {
+				t.Errorf("%s: %+v", step, c.Counts)
+			}
+			last = c.Attempts
+			if l := g.ledger("r (dead letters)"); l.Resolved != died {
+				t.Errorf("%s: letters %+v", step, l.Counts)
+			}
+		}
+		want("before", 3, 1, 1, 1)
+		g.r.Swap([]config.Route{form(2 * time.Minute)})
+		want("changed", 2, 1, 1, 0)
+		if old := g.ledger("r (old)"); old.Accepted != 1 || old.Pending != 1 || old.Resolved != 0 {
+			t.Errorf("the old one: %+v", old.Counts)
+		}
+		g.r.Swap([]config.Route{form(time.Minute)})
+		want("and back", 3, 1, 1, 1)
+		g.r.Swap([]config.Route{form(3 * time.Minute)})
+		g.r.Swap([]config.Route{form(4 * time.Minute)})
+		_ = b.resolve(three, "")
+		want("the old one has ended", 3, 2, 1, 0)
+		if r := g.ledger("r").Reasons; len(r) != 1 || r[0].Count != 1 || r[0].Ending != "dead" {
+			t.Errorf("%+v", r)
+		}
+		if _, routes := g.r.Counts(); len(routes) != 2 {
+			t.Errorf("%+v", routes)
+		}
+	})
+}

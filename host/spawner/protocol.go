@@ -24,6 +24,8 @@ const maxRights = 4 // descriptors with a message
 const (
 	ManagerFD   = 3
 	ManagerMark = "HOST_SPAWNER_FD"
+	// RestartsMark says how often the manager was started again.
+	RestartsMark = "HOST_MANAGER_RESTARTS"
 )
 
 // What can be asked for.

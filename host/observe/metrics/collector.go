@@ -84,6 +84,7 @@ func (t tally) add(m *metric, v float64, labels ...string) {
 func (t tally) daemon(s *Snapshot) {
 	t.add(info, 1, s.Version, s.Node)
 	t.add(generation, float64(s.Generation))
+	t.add(lives, float64(s.Restarts))
 	t.add(light, rank(s.Light))
 	for _, x := range s.Subsystems {
 		t.add(subsystem, rank(x.Light), x.Name)

@@ -25,7 +25,8 @@ const (
 // Snapshot is what is read when somebody asks.
 type Snapshot struct {
 	observe.Status
-	Refused map[string]uint64 // settles, by reason
+	Refused  map[string]uint64 // settles, by reason
+	Restarts int               // of the manager
 }
 
 // Metrics are those of one daemon.

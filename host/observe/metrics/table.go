@@ -26,6 +26,7 @@ const (
 var (
 	info       = &metric{"host_info", gauge, "Always 1; the labels say which daemon this is.", []string{"version", "node"}}
 	generation = &metric{"host_generation", gauge, "Number of the generation that serves.", nil}
+	lives      = &metric{"host_manager_restarts_total", counter, "How often the spawner has started the manager again.", nil}
 	light      = &metric{"host_light", gauge, "Traffic light of the daemon: 0 green, 1 yellow, 2 red.", nil}
 	subsystem  = &metric{"host_subsystem_light", gauge, "Traffic light of a part of the daemon.", []string{"subsystem"}}
 	draining   = &metric{"host_draining_instances", gauge, "Old instances that finish what is in flight.", nil}
@@ -66,7 +67,7 @@ const (
 )
 
 var all = []*metric{
-	info, generation, light, subsystem, draining,
+	info, generation, lives, light, subsystem, draining,
 	accepted, settled, pending, late, dead,
 	dAccepted, dEnded, dPending, attempts, retries, replays, dLate, queued, inFlight, detached,
 	state, iLight, restarts, born, credit, hands, blocked, refused,

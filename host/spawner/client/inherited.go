@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,12 @@ func Inherited() (conn *net.UnixConn, isConfined bool, err error) {
 		return nil, false, fmt.Errorf("%s is set, but descriptor %d is not a spawner's: unset it: %w", spawner.ManagerMark, spawner.ManagerFD, err)
 	}
 	return conn, isConfined, spawner.Hide("host-manager")
+}
+
+// Restarts is how often the spawner of this manager has started it again.
+func Restarts() int {
+	n, _ := strconv.Atoi(os.Getenv(spawner.RestartsMark))
+	return n
 }
 
 // helloTimeout bounds the answer to the first request.

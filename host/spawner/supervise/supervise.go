@@ -69,7 +69,8 @@ func Run(o Options) (code int, err error) {
 	}
 	stopping := false
 	var crashes []time.Time
-	for {
+	for starts := 0; ; starts++ {
+		_ = os.Setenv(spawner.RestartsMark, fmt.Sprint(starts)) // the manager gets the environment
 		status, err := once(s, o, signals, &stopping)
 		if err != nil {
 			return 0, err

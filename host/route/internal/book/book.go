@@ -68,13 +68,38 @@ func (b *Book) End(how Ending, err *wire.Error) {
 	if err != nil {
 		e.reason = reason.Cut(cmp.Or(err.Reason, err.Code.String()), longest)
 	}
+	b.note(e, 1)
+}
+
+func (b *Book) note(e entry, n uint64) {
 	if b.why == nil {
 		b.why = map[entry]uint64{}
 	}
 	if _, known := b.why[e]; !known && len(b.why) >= reasons {
 		e.reason = "other"
 	}
-	b.why[e]++
+	b.why[e] += n
+}
+
+// Leave moves what has ended to another book, so that both balance.
+func (b *Book) Leave(to *Book) {
+	ended := b.Counts
+	ended.Accepted -= ended.Pending
+	ended.Pending = 0
+	b.Counts = observe.Counts{Accepted: b.Pending, Pending: b.Pending}
+	to.Accepted += ended.Accepted
+	to.Resolved += ended.Resolved
+	to.Rejected += ended.Rejected
+	to.Dead += ended.Dead
+	to.Dropped += ended.Dropped
+	to.Attempts += ended.Attempts
+	to.Retries += ended.Retries
+	to.Late += ended.Late
+	to.Replayed += ended.Replayed
+	for e, n := range b.why {
+		to.note(e, n)
+	}
+	b.why = nil
 }
 
 // Reasons lists what ended without success and why, most first.

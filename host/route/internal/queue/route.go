@@ -45,7 +45,8 @@ type Route[D, I any] struct {
 	Detached int
 	Book     book.Book
 
-	active bool // in the target's ring
+	heir   *Route[D, I] // the route in force that has its name, or nil
+	active bool         // in the target's ring
 	turn   line.Node[Route[D, I]]
 }
 
@@ -85,6 +86,28 @@ func (rt *Route[D, I]) Family() []*Route[D, I] {
 		return []*Route[D, I]{rt, rt.Letters}
 	}
 	return []*Route[D, I]{rt}
+}
+
+// Leave makes another route the one in force that has this one's name, or none
+// for the one in force itself. What has ended here counts there.
+func (rt *Route[D, I]) Leave(heir *Route[D, I]) {
+	rt.heir = heir
+	rt.bequeath()
+}
+
+// bequeath moves what has ended since to the books of whoever has the name now.
+func (rt *Route[D, I]) bequeath() {
+	to := rt.heir
+	if to == nil {
+		return
+	}
+	for to.heir != nil {
+		to = to.heir
+	}
+	rt.Book.Leave(&to.Book)
+	if rt.Letters != nil && to.Letters != nil {
+		rt.Letters.Book.Leave(&to.Letters.Book)
+	}
 }
 
 // Limit is how many may wait.

@@ -46,7 +46,11 @@ func (t *Target[D, I]) bind(rt *Route[D, I]) {
 // whether nobody names the target any more.
 func (t *Target[D, I]) Sweep() (idle bool) {
 	t.Routes = slices.DeleteFunc(t.Routes, func(rt *Route[D, I]) bool {
-		return rt.Retired && !slices.ContainsFunc(rt.Family(), (*Route[D, I]).Busy)
+		if !rt.Retired || slices.ContainsFunc(rt.Family(), (*Route[D, I]).Busy) {
+			return false
+		}
+		rt.bequeath()
+		return true
 	})
 	return len(t.Routes) == 0 && t.Desk == nil
 }
