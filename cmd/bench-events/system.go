@@ -147,12 +147,14 @@ func (s *system) startDaemon(ctx context.Context, host, config string) error {
 		return err
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if exec.CommandContext(ctx, host, "status", "-c", s.dir).Run() == nil { //nolint:gosec // the command of the daemon that is measured
+		var status struct{ Generation int }                                                      // 0 while it does not serve yet
+		out, err := exec.CommandContext(ctx, host, "status", "-c", s.dir, "-o", "json").Output() //nolint:gosec // the command of the daemon that is measured
+		if err == nil && json.Unmarshal(out, &status) == nil && status.Generation > 0 {
 			break
 		}
 		if time.Now().After(end) || ctx.Err() != nil {
 			b, _ := os.ReadFile(log.Name()) // without it the error says less
-			return fmt.Errorf("it does not answer: %s", b)
+			return fmt.Errorf("it does not serve: %s", b)
 		}
 	}
 	s.run = func(ctx context.Context, o order) (outcome, error) {
