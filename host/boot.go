@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/pluginhost/host/host/apply"
 	"github.com/pluginhost/host/host/catalog"
@@ -249,4 +251,33 @@ func (p pinned) Manifest(name string) (*schema.Manifest, string, bool) {
 		}
 	}
 	return p.Snapshot.Manifest(name)
+}
+
+// aside remembers for a moment whether the files on disk are what a return left
+// aside: a status is asked for more often than files change.
+type aside struct {
+	mu         sync.Mutex
+	generation uint64
+	looked     time.Time
+	said       string
+}
+
+// why says why what serves is not what is on disk, or nothing.
+func (a *aside) why(d *daemon) string {
+	r, err := d.store.Get(d.applier.Generation())
+	if err != nil || r.Disk == "" {
+		return ""
+	}
+	if !a.mu.TryLock() { // one looks, and a file system may take its time
+		return ""
+	}
+	defer a.mu.Unlock()
+	if a.generation == r.Generation && time.Since(a.looked) < time.Second {
+		return a.said
+	}
+	a.generation, a.looked, a.said = r.Generation, time.Now(), ""
+	if onDisk(d.options.Source) != r.Config {
+		a.said = fmt.Sprintf("generation %d is a return to generation %d; the files on disk differ, and host reload applies them", r.Generation, r.From)
+	}
+	return a.said
 }

@@ -38,6 +38,7 @@ type daemon struct {
 	store    *generation.Store
 	log      *generation.Log
 	secrets  *redact.Values
+	aside    aside
 }
 
 var _ control.Backend = (*daemon)(nil)
@@ -45,7 +46,7 @@ var _ control.Backend = (*daemon)(nil)
 // Status implements control.Backend.
 func (d *daemon) Status(context.Context) (observe.Status, error) {
 	s := observe.Status{Light: observe.Green, Version: d.options.Version, Node: d.settings.Node,
-		Pid: os.Getpid(), Started: d.started, ConfigDir: d.dir}
+		Pid: os.Getpid(), Started: d.started, ConfigDir: d.dir, Aside: d.aside.why(d)}
 	d.applier.Status(&s)
 	s.Events, s.Routes = d.router.Counts()
 	s.Reasons = d.router.Reasons()

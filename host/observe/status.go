@@ -35,6 +35,7 @@ type Status struct {
 	Pid        int         `json:"pid"`
 	Started    time.Time   `json:"started"`
 	ConfigDir  string      `json:"config_dir"`
+	Aside      string      `json:"aside,omitempty"` // why what serves is not what is on disk, after a return
 	Instances  []Instance  `json:"instances"`
 	Subsystems []Subsystem `json:"subsystems"`
 	Routes     []Route     `json:"routes"`

@@ -38,6 +38,9 @@ func Status(out terminal.Printer, s observe.Status, now time.Time) {
 		out.Printf("  %s\n", terminal.Plain(s.Reason))
 	}
 	out.Printf("configuration %s\n", terminal.Plain(s.ConfigDir))
+	if s.Aside != "" {
+		out.Printf("  %s\n", terminal.Plain(s.Aside))
+	}
 
 	rows := [][]string{{"INSTANCE", "PLUGIN", "STATE", "PID", "RESTARTS", "IN FLIGHT", "LISTENS"}}
 	for _, i := range s.Instances {

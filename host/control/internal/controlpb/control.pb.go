@@ -83,6 +83,7 @@ type StatusResponse struct {
 	Dead          int64                  `protobuf:"varint,16,opt,name=dead,proto3" json:"dead,omitempty"`
 	Reloading     *Reloading             `protobuf:"bytes,17,opt,name=reloading,proto3" json:"reloading,omitempty"`
 	Confirm       *Confirm               `protobuf:"bytes,18,opt,name=confirm,proto3" json:"confirm,omitempty"`
+	Aside         string                 `protobuf:"bytes,19,opt,name=aside,proto3" json:"aside,omitempty"` // why what serves is not what is on disk, after a return
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +242,13 @@ func (x *StatusResponse) GetConfirm() *Confirm {
 		return x.Confirm
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetAside() string {
+	if x != nil {
+		return x.Aside
+	}
+	return ""
 }
 
 type Instance struct {
@@ -4135,7 +4143,7 @@ var File_control_proto protoreflect.FileDescriptor
 const file_control_proto_rawDesc = "" +
 	"\n" +
 	"\rcontrol.proto\x12\x0fhost.control.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xf3\x05\n" +
+	"\rStatusRequest\"\x89\x06\n" +
 	"\x0eStatusResponse\x12\x14\n" +
 	"\x05light\x18\x01 \x01(\tR\x05light\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1e\n" +
@@ -4161,7 +4169,8 @@ const file_control_proto_rawDesc = "" +
 	"\areasons\x18\x0f \x03(\v2\x17.host.control.v1.ReasonR\areasons\x12\x12\n" +
 	"\x04dead\x18\x10 \x01(\x03R\x04dead\x128\n" +
 	"\treloading\x18\x11 \x01(\v2\x1a.host.control.v1.ReloadingR\treloading\x122\n" +
-	"\aconfirm\x18\x12 \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\"\x9b\x03\n" +
+	"\aconfirm\x18\x12 \x01(\v2\x18.host.control.v1.ConfirmR\aconfirm\x12\x14\n" +
+	"\x05aside\x18\x13 \x01(\tR\x05aside\"\x9b\x03\n" +
 	"\bInstance\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
