@@ -16,7 +16,7 @@ import (
 // why in SECURITY.md, which has them too.
 var (
 	spawnerOwn   = []string{"host/spawner/server", "host/spawner/supervise"}
-	spawnerUnder = []string{"host/spawner", "host/spawner/cgroup", "host/spawner/executable", "host/spawner/lease", "host/spawner/message", "host/spawner/policy"}
+	spawnerUnder = []string{"host/spawner", "host/spawner/cgroup", "host/spawner/executable", "host/spawner/holder", "host/spawner/lease", "host/spawner/message", "host/spawner/policy"}
 	// It begins after the change of user, in the process that becomes a program.
 	spawnerChild = []string{"host/spawner/child"}
 )
@@ -24,7 +24,7 @@ var (
 // Lines of code, comments and empty lines not counted.
 const (
 	mostOwn   = 1200
-	mostRight = 3125 // with what it stands on
+	mostRight = 3150 // with what it stands on
 	mostChild = 420
 )
 

@@ -279,7 +279,7 @@ func haveNoRights(t *testing.T, uid, passwd string, flags ...string) {
 		env := environ(t, pid)
 		if name == "manager" {
 			// That of host run, and what it is.
-			want := append(environ(t, p.cmd.Process.Pid), "HOST_SPAWNER_FD=3 confined")
+			want := append(environ(t, p.cmd.Process.Pid), "HOST_MANAGER_RESTARTS=0", "HOST_SPAWNER_FD=3 confined")
 			slices.Sort(want)
 			if !slices.Equal(env, want) {
 				t.Errorf("%s has the environment\n%q, want\n%q", name, env, want)

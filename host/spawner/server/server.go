@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pluginhost/host/host/spawner"
+	"github.com/pluginhost/host/host/spawner/holder"
 	"github.com/pluginhost/host/host/spawner/lease"
 	"github.com/pluginhost/host/host/spawner/message"
 )
@@ -198,7 +199,7 @@ func (s *session) answer(r *spawner.Request, a *spawner.Reply) (err error) {
 		for _, n := range r.Inodes {
 			inodes["socket:["+n+"]"] = true
 		}
-		a.Address = holder(inodes)
+		a.Address = holder.Name(inodes)
 		return nil
 	case spawner.AsksSweep:
 		s.sweep()

@@ -1,6 +1,7 @@
-package server
+package holder
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -30,8 +31,8 @@ func TestHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() {
-		child.Process.Kill()
-		child.Wait()
+		_ = child.Process.Kill()
+		_ = child.Wait()
 	}()
 	ours, its := strconv.Itoa(os.Getpid()), strconv.Itoa(child.Process.Pid)
 	who := &search{inodes: map[string]bool{inode: true}, end: time.Now().Add(time.Hour)}
@@ -41,8 +42,9 @@ func TestHolder(t *testing.T) {
 	if got := who.eldest(its); got != ours {
 		t.Errorf("the eldest of %s is %s, want this process, %s", its, got, ours)
 	}
-	f.Close()
-	l.Close()
+	if err := errors.Join(f.Close(), l.Close()); err != nil {
+		t.Fatal(err)
+	}
 	if got := who.find(); got != its {
 		t.Errorf("process %s, want %s", got, its)
 	}

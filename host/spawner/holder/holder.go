@@ -1,4 +1,6 @@
-package server
+// Package holder finds out which process holds a socket: the spawner's rights
+// see the descriptors of all. It only reads.
+package holder
 
 import (
 	"bytes"
@@ -23,8 +25,9 @@ type search struct {
 	end    time.Time
 }
 
-// holder names who has one of the sockets open, or nobody.
-func holder(inodes map[string]bool) string {
+// Name returns the name and the pid of who has one of the sockets open, each
+// given as /proc/PID/fd shows it, or "" where that is not found.
+func Name(inodes map[string]bool) string {
 	s := search{inodes: inodes, end: time.Now().Add(scanTime)}
 	if pid := s.find(); pid != "" {
 		return named(pid)
