@@ -63,7 +63,7 @@ func (t *ActionType[I, O]) lends() bool { return reflect.TypeFor[I]() == reflect
 // and ends nothing else. ctx ends with the attempt. An *Error says how the
 // delivery is rejected; any other error is Unknown and not retried. Bytes of in
 // may be kept, unless it is Lent; but whoever keeps some of an input of more than
-// 1 KiB keeps up to 128 KiB that came with it: clone what is kept for long.
+// 1 KiB keeps up to 256 KiB that came with it: clone what is kept for long.
 func (t *ActionType[I, O]) Handle(f func(ctx context.Context, in I) (O, error)) Handler {
 	return Handler{action: t.name, lent: t.lends(), handle: func(ctx context.Context, input []byte) ([]byte, error) {
 		var in I

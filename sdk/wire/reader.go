@@ -12,7 +12,7 @@ import (
 )
 
 // batchBytes is what is read of frames that came together before Batch.
-const batchBytes = 64 << 10
+const batchBytes = 120 << 10
 
 // errEnd is the end of a stream that ended well.
 var errEnd = errors.New("the stream has ended")
@@ -42,7 +42,7 @@ func (l *Lane) read(h *Handler) error {
 
 // Keep returns b, or a copy, for good: it is never written again. b must have
 // come with the call of the Handler that calls Keep. It costs no copy mostly,
-// but whoever holds a part of b then holds 128 KiB that came with it.
+// but whoever holds a part of b then holds 256 KiB that came with it.
 func (l *Lane) Keep(b []byte) []byte {
 	if len(b) > 0 && l.reader != nil && l.reader.Keep() {
 		return b[:len(b):len(b)]
@@ -67,7 +67,7 @@ func (l *Lane) ReadInto(p *Pool) { l.pool = p }
 
 // Borrow keeps what came with the call of the Handler that calls Borrow valid
 // until the chunk is released. Nil means that the caller must copy it. Whoever holds a
-// part of a chunk holds 128 KiB.
+// part of a chunk holds 256 KiB.
 func (l *Lane) Borrow() *Chunk {
 	if l.reader == nil {
 		return nil

@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	shortWrite   = 256 << 10 // bytes up to which Flush writes by itself: what a read brings, and what is added to it
+	shortWrite   = 512 << 10 // bytes up to which Flush writes by itself: what a read brings, and what is added to it
 	smallElement = 2 + 3*11  // bytes of the largest accept or element of numbers; tag and length of any, with room to spare
 	maxCredits   = 64        // instances whose waiting credits are summed
-	worthy       = 24 << 10  // bytes that are worth a write of their own
+	worthy       = 60 << 10  // bytes that are worth a write of their own: a frame, nearly
 )
 
 // queue is what waits to be written.

@@ -64,7 +64,7 @@ func TestBorrow(t *testing.T) {
 			if p.Held() > most*readBuffer {
 				t.Fatalf("%d bytes are held of %d", p.Held(), most*readBuffer)
 			}
-			for len(loans) > 0 && rng.IntN(100) < 50 {
+			for len(loans) > 0 && rng.IntN(100) < 45 {
 				at := rng.IntN(len(loans))
 				back(loans[at])
 				loans[at] = loans[len(loans)-1]

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	readBuffer = 128 << 10 // bytes of the reader's buffer unless a frame is larger
+	readBuffer = 256 << 10 // bytes of the reader's buffer unless a frame is larger
 	readLeast  = 16 << 10  // bytes of a buffer that are worth a read, where the rest was kept
 	calmFrames = 64        // frames that fit into readBuffer before a larger one is given back
 )
