@@ -281,7 +281,10 @@ func (st *Staged) write(src Source) error {
 	if err := os.RemoveAll(st.dir); err != nil {
 		return err
 	}
-	dirs := []string{st.dir, filepath.Join(st.dir, "config"), filepath.Join(st.dir, "vars")}
+	dirs := []string{st.dir, filepath.Join(st.dir, "config")}
+	if slices.ContainsFunc(src.Files, func(f File) bool { return strings.HasPrefix(f.Name, "vars/") }) {
+		dirs = append(dirs, filepath.Join(st.dir, "vars"))
+	}
 	for _, d := range dirs {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			return err
