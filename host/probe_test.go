@@ -67,6 +67,7 @@ var (
 	crash = sdk.Action[word, word]("crash", "Kills the process as often as count says for all processes, then echoes.")
 	eat   = sdk.Action[word, word]("eat", "Takes memory until there is none.")
 	slow  = sdk.Action[word, word]("slow", "Echoes after count milliseconds, whatever becomes of its context.")
+	offer = sdk.Action[word, word]("offer", "Emits said as often as count says, one after the other, and returns when host has each; the text is how long the longest took.")
 	say   = sdk.Action[word, word]("say", "Emits said and returns what its promise gives.")
 )
 
@@ -74,7 +75,7 @@ func serveProbe() {
 	name, version, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
 	sdk.Serve(sdk.Plugin[probeConfig]{
 		Name: name, Version: version, Doc: "A plugin for tests.",
-		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, blurt, hang, crash, eat, say, slow},
+		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, blurt, hang, crash, eat, say, slow, offer},
 		Verify: func(ctx context.Context, c probeConfig, progress func(string, int)) error {
 			for start := time.Now(); time.Since(start) < c.Verify; {
 				progress("still looking", int(100*time.Since(start)/c.Verify))
@@ -141,6 +142,17 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 		slow.Handle(func(_ context.Context, w word) (word, error) {
 			time.Sleep(time.Duration(w.Count) * time.Millisecond)
 			return answer(w)
+		}),
+		offer.Handle(func(ctx context.Context, w word) (word, error) {
+			most := time.Duration(0)
+			for n := range w.Count {
+				start := time.Now()
+				if err := said.Emit(ctx, env, word{Count: n}).Accepted(ctx); err != nil {
+					return w, err
+				}
+				most = max(most, time.Since(start))
+			}
+			return word{Text: most.String(), Count: w.Count}, nil
 		}),
 		say.Handle(func(ctx context.Context, w word) (out word, err error) {
 			v, err := said.Emit(ctx, env, w).Wait(ctx)

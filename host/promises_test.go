@@ -272,6 +272,47 @@ route "third" {
 	d.ledger()
 }
 
+// Who emits and waits for nothing but that host has the event is told so at once,
+// although nothing else goes that way and the handler takes for ever: what host
+// says late, it says before it waits for more to read.
+func TestAcceptAloneIsPrompt(t *testing.T) {
+	d := run(t, setup(t, `
+host { drain_timeout = "1ms" }
+plugin "probe" "client" { process = { isolation = "instance" } }
+plugin "probe" "a" { process = { isolation = "instance" } }
+plugin "probe" "b" { process = { isolation = "instance" } }
+route "in" {
+  from = probe.client.said
+  to   = probe.a.offer
+}
+route "out" {
+  from = probe.a.said
+  to   = probe.b.hang
+  delivery {
+    timeout = "10m"
+  }
+}
+`, "probe-1.0.0"))
+	var got word
+	r := d.emit("probe.client.said", `{"text":"","count":20}`)
+	if r.Err != nil || json.Unmarshal(r.Value, &got) != nil || got.Count != 20 {
+		t.Fatalf("%+v", r)
+	}
+	longest, err := time.ParseDuration(got.Text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the longest of 20 took %v", longest)
+	if longest > 10*time.Second { // a millisecond; without the last word it would be for ever
+		t.Errorf("an accept took %v", longest)
+	}
+	for _, route := range d.status().Routes {
+		if route.Name == "out" && (route.Accepted != 20 || route.Pending != 20) {
+			t.Errorf("the handlers of all should be at work: %+v", route)
+		}
+	}
+}
+
 // Handlers whose outcome nobody wants are told, with the cause.
 func TestCancellationReachesHandlers(t *testing.T) {
 	d := run(t, setup(t, `
