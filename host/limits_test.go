@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pluginhost/host/host/apply"
 	"github.com/pluginhost/host/host/control"
@@ -59,6 +61,68 @@ route "echo" {
 		t.Errorf("the status: %q; want %q", b.Reason, want)
 	}
 	d.wants("probe.c.said", `{"text":"x"}`, "x") // the others go on
+}
+
+// What a plugin was refused is in its status: what the kernel counts of the
+// process, and what the plugin says that it was denied.
+func TestStatusNamesWhatIsRefused(t *testing.T) {
+	d := run(t, setup(t, `
+plugin "probe" "a" { process = { isolation = "instance" } }
+plugin "probe" "b" {
+  process {
+    isolation  = "instance"
+    open_files = 64
+  }
+}
+route "try" {
+  from = probe.a.said
+  to   = probe.b.dare
+  delivery { attempts = 1 }
+}
+`, "probe-1.0.0"))
+	named := func(do, want string) {
+		t.Helper()
+		if do != "" {
+			if r := d.emit("probe.a.said", `{"text":"`+do+`"}`); r.Err == nil {
+				t.Errorf("%s was possible", do)
+			}
+		}
+		end := time.Now().Add(time.Minute)
+		for !strings.Contains(d.instance("probe.b").Reason, want) {
+			if time.Now().After(end) {
+				t.Errorf("after %q the status is %q, want %q", do, d.instance("probe.b").Reason, want)
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	if b := d.instance("probe.b"); b.Light != observe.Green || b.Reason != "" {
+		t.Errorf("before: %s, %q", b.Light, b.Reason)
+	}
+	named("read /proc/1/mem", "/proc/1/mem: permission denied")
+	named("dial 127.0.0.1:9", "sockets of the network without the capability network")
+	if b := d.instance("probe.b"); b.Light != observe.Yellow {
+		t.Errorf("who is denied something is %s", b.Light)
+	}
+	named("open", "too many open files")
+	if kernelSays := fileSize(t, "/proc/self/fd") > 0; kernelSays { // since Linux 6.2
+		named("", "it has reached its 64 open descriptors")
+	} else {
+		t.Log("*** THIS KERNEL DOES NOT SAY HOW MANY DESCRIPTORS ARE OPEN")
+	}
+	if err := syscall.Kill(d.instance("probe.b").Pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	named("", "ago and was started again: ended by signal SIGKILL")
+}
+
+func fileSize(t *testing.T, path string) int64 {
+	t.Helper()
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Size()
 }
 
 // What is required and not to be had is an error before anything is changed.

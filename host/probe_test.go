@@ -68,6 +68,7 @@ var (
 	eat   = sdk.Action[word, word]("eat", "Takes memory until there is none.")
 	slow  = sdk.Action[word, word]("slow", "Echoes after count milliseconds, whatever becomes of its context.")
 	offer = sdk.Action[word, word]("offer", "Emits said as often as count says, one after the other, and returns when host has each; the text is how long the longest took.")
+	dare  = sdk.Action[word, word]("dare", "Does what its text says until that is refused, and fails with the refusal.")
 	say   = sdk.Action[word, word]("say", "Emits said and returns what its promise gives.")
 )
 
@@ -75,7 +76,7 @@ func serveProbe() {
 	name, version, _ := strings.Cut(filepath.Base(os.Args[0]), "-")
 	sdk.Serve(sdk.Plugin[probeConfig]{
 		Name: name, Version: version, Doc: "A plugin for tests.",
-		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, blurt, hang, crash, eat, say, slow, offer},
+		Events: sdk.Events{said}, Actions: sdk.Actions{echo, fail, blurt, hang, crash, eat, say, slow, offer, dare},
 		Verify: func(ctx context.Context, c probeConfig, progress func(string, int)) error {
 			for start := time.Now(); time.Since(start) < c.Verify; {
 				progress("still looking", int(100*time.Since(start)/c.Verify))
@@ -106,6 +107,7 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 	answer := func(w word) (word, error) { return word{Text: c.Prefix + w.Text}, nil }
 	in := &sdk.Instance{Handlers: sdk.Handlers{
 		echo.Handle(func(_ context.Context, w word) (word, error) { return answer(w) }),
+		dare.Handle(func(_ context.Context, w word) (word, error) { return w, refusal(w.Text) }),
 		fail.Handle(func(_ context.Context, w word) (word, error) {
 			if fails.Add(1) <= int64(w.Count) {
 				return w, sdk.Errorf(sdk.Unavailable, "failing for the %d. time", fails.Load())
@@ -200,4 +202,22 @@ func newProbe(_ context.Context, c probeConfig, env *sdk.Env) (*sdk.Instance, er
 		in.Run = func(context.Context) error { return errors.New("told to fail in run") }
 	}
 	return in, nil
+}
+
+// refusal does something until it is refused.
+func refusal(what string) (err error) {
+	how, target, _ := strings.Cut(what, " ")
+	for err == nil {
+		switch how {
+		case "open":
+			_, err = syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		case "read":
+			_, err = os.ReadFile(target)
+		case "dial":
+			_, err = net.Dial("tcp", target)
+		default:
+			err = errors.New("there is no " + how)
+		}
+	}
+	return err
 }

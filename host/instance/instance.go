@@ -57,6 +57,8 @@ type Instance struct {
 	seat      *seat // in the running process, nil while there is none
 	leases    []rpc.Lease
 	listeners []string
+
+	troubles troubles
 }
 
 // Address returns the instance's address.
@@ -286,13 +288,17 @@ const drainGrace = 2 * time.Second
 
 // Status returns what host status shows of the instance.
 func (i *Instance) Status() observe.Instance {
-	pid, restarts, stderr, missing := i.worker.status()
+	p, restarts, stderr, ended := i.worker.status()
+	notes := i.troubles.notes(p, i.ownDir())
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	s := observe.Instance{
 		Address: i.config.Address, Plugin: i.config.Plugin, Digest: i.config.Digest,
 		State: string(i.state), Light: observe.Green, Reason: i.reason,
-		Pid: pid, Restarts: restarts, Generation: i.generation, Listeners: i.listeners,
+		Restarts: restarts, Generation: i.generation, Listeners: i.listeners,
+	}
+	if p != nil {
+		s.Pid = p.Pid()
 	}
 	if m := i.config.Manifest; m != nil {
 		s.Version = m.Version
@@ -304,9 +310,19 @@ func (i *Instance) Status() observe.Instance {
 	}
 	switch i.state {
 	case Ready:
-		if len(missing) > 0 {
-			s.Light, s.Reason = observe.Yellow, "this machine does not keep: "+strings.Join(missing, "; ")
+		if p != nil && len(p.Missing()) > 0 {
+			notes = append(notes, "this machine does not keep: "+strings.Join(p.Missing(), "; "))
 		}
+		if len(notes) > 0 {
+			s.Light = observe.Yellow
+		}
+		if ended != "" { // it serves again
+			notes = append(notes, ended)
+		}
+		if p != nil && p.Yields() { // which is as it should be
+			notes = append(notes, "it uses most of what all plugins use, and yields to the others (process { cpu } bounds it)")
+		}
+		s.Reason = strings.Join(notes, "; ")
 	case Restarting, Preparing:
 		s.Light, s.Stderr = observe.Yellow, stderr
 	case Failed:

@@ -137,8 +137,11 @@ func (in *reader) settle(s *wire.Settle) error {
 	if s.Token != "" {
 		return in.redeem(s)
 	}
-	_, inbox, err := in.inboxOf(uint32(s.Ref >> deliveryBits))
+	seat, inbox, err := in.inboxOf(uint32(s.Ref >> deliveryBits))
 	if err == nil {
+		if s.Err != nil {
+			seat.troubles.hear(s.Err.Message)
+		}
 		s.Ref &= deliveryMask
 		in.batch.Settle(inbox, s)
 		return nil

@@ -44,6 +44,8 @@ type seat struct {
 	version string                      // of the plugin
 	inbox   atomic.Pointer[route.Inbox] // nil before the commit
 	router  *route.Router
+
+	troubles *troubles // the instance's
 }
 
 // seat makes room for an instance.
@@ -56,7 +58,7 @@ func (l *life) seat(i *Instance) *seat {
 	for n, e := range m.Events {
 		events[n] = e.Name
 	}
-	s := &seat{life: l, handle: l.last, router: i.set.o.Router, node: i.set.o.Node, version: m.Version,
+	s := &seat{life: l, handle: l.last, router: i.set.o.Router, troubles: &i.troubles, node: i.set.o.Node, version: m.Version,
 		source: &route.Source{Address: i.Address(), Events: events, Replier: l.lane}}
 	l.seats.take(s)
 	return s

@@ -41,6 +41,8 @@ type worker struct {
 	restarts  int
 	shaken    time.Time // until when new instances keep away: the process ended by itself
 	stderr    []string  // the last words of the process that ended last
+	ended     time.Time // when it did by itself
+	why       string    // and how
 }
 
 func newWorker(s *Set, key string, c config.Instance, start time.Duration) *worker {
@@ -107,13 +109,18 @@ func (w *worker) publish(l *life, err error) {
 	w.changed = make(chan struct{})
 }
 
-func (w *worker) status() (pid, restarts int, stderr, missing []string) {
+// status returns the process, nil while there is none, how often it was started
+// again, the last words of the one before, and how that ended, if of late.
+func (w *worker) status() (p *launch.Process, restarts int, stderr []string, ended string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.life != nil {
-		pid, missing = w.life.process.Pid(), w.life.process.Missing()
+		p = w.life.process
 	}
-	return pid, w.restarts, w.stderr, missing
+	if ago := time.Since(w.ended); ago < recent {
+		ended = fmt.Sprintf("its process ended %s ago and was started again: %s", ago.Round(time.Second), w.why)
+	}
+	return p, w.restarts, w.stderr, ended
 }
 
 // again asks for a restart of an instance whose process ended between its
@@ -157,7 +164,7 @@ func (w *worker) run() {
 			return
 		}
 		w.mu.Lock()
-		w.shaken = now.Add(policy.Within)
+		w.shaken, w.ended, w.why = now.Add(policy.Within), now, reason
 		w.mu.Unlock()
 		pause := min(policy.Backoff<<min(len(ends)-1, 20), maxBackoff)
 		log.Warn("plugin process ended, restarting", "reason", reason, "in", pause)

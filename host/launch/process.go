@@ -96,6 +96,12 @@ func (p *Process) Give(ctx context.Context, leases []string) error {
 // client.Process.
 func (p *Process) Missing() []string { return p.child.Load().Missing }
 
+// Notes says which limits it is at; see client.Process.
+func (p *Process) Notes() []string { return p.child.Load().Notes() }
+
+// Yields reports whether it yields to the processes of other plugins.
+func (p *Process) Yields() bool { return p.child.Load().Yields() }
+
 // Done is closed when the process has ended and is reaped.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

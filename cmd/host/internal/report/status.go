@@ -57,7 +57,7 @@ func Status(out terminal.Printer, s observe.Status, now time.Time) {
 	out.Printf("\n")
 	out.Table(rows...)
 	for _, i := range s.Instances {
-		if i.Light == observe.Green {
+		if i.Reason == "" {
 			continue
 		}
 		out.Printf("%s %s: %s\n", light(out, i.Light), i.Address, terminal.Plain(i.Reason))
