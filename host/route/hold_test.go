@@ -31,6 +31,9 @@ func TestHandlerOnHold(t *testing.T) {
 			for n := 0; len(waits) < served; n++ {
 				data := time.Duration(n).String()
 				born[data] = time.Now()
+				if n > 10*served {
+					t.Fatalf("%d events, %d are served: the others wait for the one on hold", n, len(waits))
+				}
 				a.emit(data)
 				working = append(working, b.take()...)
 				wait(time.Millisecond)
