@@ -289,7 +289,7 @@ const drainGrace = 2 * time.Second
 // Status returns what host status shows of the instance.
 func (i *Instance) Status() observe.Instance {
 	p, restarts, stderr, ended := i.worker.status()
-	notes := i.troubles.notes(p, i.ownDir())
+	notes := i.troubles.notes(p, filepath.Join(i.set.o.StateDir, "instances", stateName(i.config)))
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	s := observe.Instance{

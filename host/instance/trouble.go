@@ -2,7 +2,6 @@ package instance
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -118,9 +117,4 @@ func shorten(s string) string {
 		s = strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
-}
-
-// ownDir is where the instances of a process keep their state.
-func (i *Instance) ownDir() string {
-	return filepath.Join(i.set.o.StateDir, "instances", stateName(i.config))
 }
