@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/instance/internal/trouble"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
@@ -58,7 +59,7 @@ type Instance struct {
 	leases    []rpc.Lease
 	listeners []string
 
-	troubles troubles
+	troubles trouble.Log
 }
 
 // Address returns the instance's address.
@@ -289,7 +290,11 @@ const drainGrace = 2 * time.Second
 // Status returns what host status shows of the instance.
 func (i *Instance) Status() observe.Instance {
 	p, restarts, stderr, ended := i.worker.status()
-	notes := i.troubles.notes(p, filepath.Join(i.set.o.StateDir, "instances", stateName(i.config)))
+	var wrote []string
+	if p != nil {
+		wrote = p.Stderr()
+	}
+	notes := i.troubles.Notes(wrote, filepath.Join(i.set.o.StateDir, "instances", stateName(i.config)))
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	s := observe.Instance{
@@ -310,8 +315,13 @@ func (i *Instance) Status() observe.Instance {
 	}
 	switch i.state {
 	case Ready:
-		if p != nil && len(p.Missing()) > 0 {
-			notes = append(notes, "this machine does not keep: "+strings.Join(p.Missing(), "; "))
+		if p != nil {
+			for _, n := range p.Notes() {
+				notes = append(notes, "it "+n)
+			}
+			if len(p.Missing()) > 0 {
+				notes = append(notes, "this machine does not keep: "+strings.Join(p.Missing(), "; "))
+			}
 		}
 		if len(notes) > 0 {
 			s.Light = observe.Yellow

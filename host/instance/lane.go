@@ -140,7 +140,7 @@ func (in *reader) settle(s *wire.Settle) error {
 	seat, inbox, err := in.inboxOf(uint32(s.Ref >> deliveryBits))
 	if err == nil {
 		if s.Err != nil {
-			seat.troubles.hear(s.Err.Message)
+			seat.troubles.Hear(s.Err.Message, in.process.Hide)
 		}
 		s.Ref &= deliveryMask
 		in.batch.Settle(inbox, s)

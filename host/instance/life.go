@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pluginhost/host/host/instance/internal/trouble"
 	"github.com/pluginhost/host/host/launch"
 	"github.com/pluginhost/host/host/observe"
 	"github.com/pluginhost/host/host/route"
@@ -45,7 +46,7 @@ type seat struct {
 	inbox   atomic.Pointer[route.Inbox] // nil before the commit
 	router  *route.Router
 
-	troubles *troubles // the instance's
+	troubles *trouble.Log // the instance's
 }
 
 // seat makes room for an instance.

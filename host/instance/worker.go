@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pluginhost/host/host/config"
+	"github.com/pluginhost/host/host/instance/internal/trouble"
 	"github.com/pluginhost/host/host/launch"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
@@ -117,7 +118,7 @@ func (w *worker) status() (p *launch.Process, restarts int, stderr []string, end
 	if w.life != nil {
 		p = w.life.process
 	}
-	if ago := time.Since(w.ended); ago < recent {
+	if ago := time.Since(w.ended); ago < trouble.Recent {
 		ended = fmt.Sprintf("its process ended %s ago and was started again: %s", ago.Round(time.Second), w.why)
 	}
 	return p, w.restarts, w.stderr, ended

@@ -124,6 +124,9 @@ func (p *Process) Exit() Exit {
 	return e
 }
 
+// Hide takes secrets out of what the plugin says.
+func (p *Process) Hide(text string) string { return p.hide(text) }
+
 // Stderr returns the last lines of standard error, at most 20 of at most 512
 // bytes, control characters escaped.
 func (p *Process) Stderr() []string { return p.err.tail() }

@@ -1,4 +1,4 @@
-package instance
+package trouble
 
 import (
 	"strings"
@@ -12,23 +12,24 @@ import (
 // What a handler was refused of late is named, with how often and what to do.
 func TestTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var x troubles
+		var x Log
+		hide := func(s string) string { return strings.ReplaceAll(s, "s3cret", "(secret)") }
 		for range 3 {
-			x.hear("open /etc/shadow: Permission denied")
+			x.Hear("open /etc/shadow: Permission denied", hide)
 		}
-		x.hear("write big: no space left on device\nand more")
-		x.hear("the order is unknown")
-		got := x.notes(nil, "")
-		if len(got) != 2 || !strings.Contains(got[0], "no rights to") || !strings.Contains(got[0], "3 times within 1m0s, the last: open /etc/shadow: Permission denied") ||
+		x.Hear("write big: no space left on device\nand more", hide)
+		x.Hear("the order is unknown", hide)
+		got := x.Notes(nil, "")
+		if len(got) != 2 || !strings.Contains(got[0], "no rights to") || !strings.Contains(got[0], "of late 3 times, the last: open /etc/shadow: Permission denied") ||
 			!strings.Contains(got[1], "no space left to write") || strings.Contains(got[1], "\n") {
 			t.Errorf("it says\n%s", strings.Join(got, "\n"))
 		}
-		time.Sleep(recent + time.Second)
-		if got := x.notes(nil, ""); len(got) > 0 {
+		time.Sleep(Recent + time.Second)
+		if got := x.Notes(nil, ""); len(got) > 0 {
 			t.Errorf("long after it says %q", got)
 		}
-		x.hear("permission denied")
-		if got := x.notes(nil, ""); len(got) != 1 || !strings.Contains(got[0], "1 times") {
+		x.Hear("permission denied "+strings.Repeat("x", 160-len("permission denied ")-3)+"s3cret", hide)
+		if got := x.Notes(nil, ""); len(got) != 1 || !strings.Contains(got[0], "of late once: permission") || strings.Contains(got[0], "s3c") {
 			t.Errorf("then it says %q", got)
 		}
 	})

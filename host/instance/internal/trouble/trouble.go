@@ -1,4 +1,5 @@
-package instance
+// Package trouble knows what a plugin was refused of late, for its status.
+package trouble
 
 import (
 	"fmt"
@@ -7,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pluginhost/host/host/launch"
 )
 
 // What a plugin is kept from is known from two sides: what the kernel counts of
@@ -28,11 +27,11 @@ var refusals = []struct{ words, what string }{
 	{"cannot allocate memory", "was refused more memory (process { memory })"},
 }
 
-// recent is how long what happened is part of the status.
-const recent = time.Minute
+// Recent is how long what happened is part of the status.
+const Recent = time.Minute
 
-// troubles are what a plugin says of late that it was refused.
-type troubles struct {
+// Log has what a plugin says of late that it was refused. Its zero value is ready.
+type Log struct {
 	mu   sync.Mutex
 	last [8]trouble // as in refusals
 }
@@ -43,9 +42,10 @@ type trouble struct {
 	message string
 }
 
-// refusal is the index of what a text says was refused, or -1.
+// refusal is the index of what a text says was refused, or -1. Of a long text
+// only the beginning is read.
 func refusal(text string) int {
-	text = strings.ToLower(text)
+	text = strings.ToLower(text[:min(len(text), 4<<10)])
 	for n, r := range refusals {
 		if strings.Contains(text, r.words) {
 			return n
@@ -54,47 +54,49 @@ func refusal(text string) int {
 	return -1
 }
 
-// hear notes the message of an error that a handler returned.
-func (t *troubles) hear(message string) {
+// Hear notes the message of an error that a handler returned. hide takes secrets
+// out of it, before it is cut: half of one would not be found any more.
+func (t *Log) Hear(message string, hide func(string) string) {
 	n := refusal(message)
 	if n < 0 {
 		return
 	}
+	message = hide(message)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if time.Since(t.last[n].time) > recent {
+	if time.Since(t.last[n].time) > Recent {
 		t.last[n].times = 0
 	}
 	t.last[n] = trouble{times: t.last[n].times + 1, time: time.Now(), message: shorten(message)}
 }
 
-// notes are what is wrong with an instance that serves, each for people.
-func (t *troubles) notes(p *launch.Process, stateDir string) (notes []string) {
+// Notes are what is wrong, each for people, at most one of a kind: what handlers
+// returned in the last minute, what stderr, the last lines that the plugin wrote,
+// says more, and whether dir, where it keeps its state, is full.
+func (t *Log) Notes(stderr []string, dir string) (notes []string) {
 	said := map[int]bool{}
 	t.mu.Lock()
 	for n, r := range t.last {
-		if r.times > 0 && time.Since(r.time) <= recent {
+		if r.times > 0 && time.Since(r.time) <= Recent {
 			said[n] = true
-			notes = append(notes, fmt.Sprintf("it says that it %s; %d times within %s, the last: %s", refusals[n].what, r.times, recent, r.message))
+			often := "once"
+			if r.times > 1 {
+				often = fmt.Sprintf("%d times, the last", r.times)
+			}
+			notes = append(notes, fmt.Sprintf("it says that it %s; of late %s: %s", refusals[n].what, often, r.message))
 		}
 	}
 	t.mu.Unlock()
-	if p == nil {
-		return notes
-	}
-	for _, line := range p.Stderr() {
+	for _, line := range stderr {
 		if n := refusal(line); n >= 0 && !said[n] {
 			said[n] = true
 			notes = append(notes, fmt.Sprintf("it says that it %s; it wrote: %s", refusals[n].what, shorten(line)))
 		}
 	}
-	for _, n := range p.Notes() {
-		notes = append(notes, "it "+n)
-	}
 	var fs unix.Statfs_t
-	_ = unix.Statfs(stateDir, &fs) // it may not have been made yet
-	if full := full(stateDir, &fs); full != "" {
-		notes = append(notes, full)
+	_ = unix.Statfs(dir, &fs) // it may not have been made yet
+	if text := full(dir, &fs); text != "" {
+		notes = append(notes, text)
 	}
 	return notes
 }
