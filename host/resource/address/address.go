@@ -7,6 +7,7 @@ package address
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -163,7 +164,7 @@ func (a Address) Identity() string {
 		on   bool
 		text string
 	}{
-		{a.Dual, "v6only=0"}, {a.Device != "", "device=" + a.Device}, {a.FreeBind, "freebind=1"},
+		{a.Dual, "v6only=0"}, {a.Device != "", "device=" + url.QueryEscape(a.Device)}, {a.FreeBind, "freebind=1"},
 		{a.Transparent, "transparent=1"}, {a.ReusePort, "reuseport=1"},
 	} {
 		if x.on {

@@ -110,7 +110,7 @@ func TestRefused(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"tcp://[::1%lo]:8080?backlog=512", "unix:///x?mode=0660&owner=a:b", "udp://:0?v6only=0", "tcp4://localhost:1", "://", "tcp://[fe80::1%1]:1"} {
+	for _, s := range []string{"tcp://[::1%lo]:8080?backlog=512", "unix:///x?mode=0660&owner=a:b", "udp://:0?v6only=0", "tcp4://localhost:1", "://", "tcp://[fe80::1%1]:1", "tcp://[fe80::1%//[fe1]:1", "tcp://[fe80::1%a+b]:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

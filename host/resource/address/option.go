@@ -91,7 +91,9 @@ func (a *Address) zone() error {
 		if a.Device != "" && a.Device != zone {
 			return fmt.Errorf("option device is %s, and the zone of the address is %s: they are the same thing", a.Device, zone)
 		}
-		a.Device = zone
+		if err := readDevice(a, zone); err != nil {
+			return fmt.Errorf("the zone of the address: %w", err)
+		}
 	}
 	return nil
 }
@@ -169,8 +171,11 @@ func readV6Only(a *Address, v string) error {
 // maxDevice is the longest name of a network device, in bytes.
 const maxDevice = 15
 
+// readDevice refuses what the kernel does (dev_valid_name), and control characters.
 func readDevice(a *Address, v string) error {
-	if v == "" || len(v) > maxDevice || strings.ContainsAny(v, "/ \x00") {
+	if v == "" || len(v) > maxDevice || v == "." || v == ".." || strings.ContainsFunc(v, func(c rune) bool {
+		return c == '/' || c == ':' || c <= ' ' || c == 0x7f
+	}) {
 		return fmt.Errorf("%q is not the name of a network device such as eth0", v)
 	}
 	a.Device = v
