@@ -188,8 +188,8 @@ func snippet(src []byte, r Range) string {
 	for n := 1; n <= end; n++ {
 		line, rest, more := bytes.Cut(src, []byte{'\n'})
 		if src = rest; n >= r.Line {
-			l := strings.TrimRight(string(line[:min(len(line), 201)]), "\r")
-			if len(line) > 200 {
+			l := strings.TrimRight(string(line), "\r")
+			if len(l) > 200 {
 				l = strings.ToValidUTF8(l[:200], "") + "…"
 			}
 			part = append(part, l)

@@ -46,3 +46,20 @@ Error: last
 		t.Errorf("got\n%s\nwant\n%s", text.String(), want)
 	}
 }
+
+// A line is shown without its end, however that is written, and cut.
+func TestSnippet(t *testing.T) {
+	for _, c := range []struct{ src, want string }{
+		{"a = 1\r\n", "a = 1"},
+		{"a" + strings.Repeat("\r", 300) + "/\n", "a" + strings.Repeat("\r", 199) + "…"},
+		{"a" + strings.Repeat("\r", 300) + "\nb", "a"},
+		{strings.Repeat("x", 201), strings.Repeat("x", 200) + "…"},
+		{strings.Repeat("x", 200) + "\r\r\n", strings.Repeat("x", 200)},
+	} {
+		d := diagnostic.Diagnostics{{Range: diagnostic.Range{File: "a.hcl", Line: 1, Column: 1, EndLine: 1, EndColumn: 2}}}
+		d.Place(func(string) []byte { return []byte(c.src) })
+		if got := d[0].Snippet; got != c.want {
+			t.Errorf("%q shows %q, want %q", c.src, got, c.want)
+		}
+	}
+}
