@@ -289,12 +289,12 @@ const drainGrace = 2 * time.Second
 
 // Status returns what host status shows of the instance.
 func (i *Instance) Status() observe.Instance {
-	p, restarts, stderr, ended := i.worker.status()
-	var wrote []string
-	if p != nil {
-		wrote = p.Stderr()
+	l, restarts, stderr, ended := i.worker.status()
+	var now sight
+	if l != nil {
+		now = l.seen.look(l.process)
 	}
-	notes := i.troubles.Notes(wrote, filepath.Join(i.set.o.StateDir, "instances", stateName(i.config)))
+	notes := i.troubles.Notes(now.wrote, filepath.Join(i.set.o.StateDir, "instances", stateName(i.config)))
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	s := observe.Instance{
@@ -302,8 +302,8 @@ func (i *Instance) Status() observe.Instance {
 		State: string(i.state), Light: observe.Green, Reason: i.reason,
 		Restarts: restarts, Generation: i.generation, Listeners: i.listeners,
 	}
-	if p != nil {
-		s.Pid = p.Pid()
+	if l != nil {
+		s.Pid = l.process.Pid()
 	}
 	if m := i.config.Manifest; m != nil {
 		s.Version = m.Version
@@ -315,13 +315,11 @@ func (i *Instance) Status() observe.Instance {
 	}
 	switch i.state {
 	case Ready:
-		if p != nil {
-			for _, n := range p.Notes() {
-				notes = append(notes, "it "+n)
-			}
-			if len(p.Missing()) > 0 {
-				notes = append(notes, "this machine does not keep: "+strings.Join(p.Missing(), "; "))
-			}
+		for _, n := range now.limits {
+			notes = append(notes, "it "+n)
+		}
+		if l != nil && len(l.process.Missing()) > 0 {
+			notes = append(notes, "this machine does not keep: "+strings.Join(l.process.Missing(), "; "))
 		}
 		if len(notes) > 0 {
 			s.Light = observe.Yellow
@@ -329,7 +327,7 @@ func (i *Instance) Status() observe.Instance {
 		if ended != "" { // it serves again
 			notes = append(notes, ended)
 		}
-		if p != nil && p.Yields() { // which is as it should be
+		if now.yields { // which is as it should be
 			notes = append(notes, "it uses most of what all plugins use, and yields to the others (process { cpu } bounds it)")
 		}
 		s.Reason = strings.Join(notes, "; ")

@@ -20,6 +20,7 @@ type life struct {
 	lane    *wire.Lane
 
 	seats seats // by handle
+	seen  seen
 
 	mu     sync.Mutex
 	last   uint32 // handle given out

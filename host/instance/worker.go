@@ -110,18 +110,15 @@ func (w *worker) publish(l *life, err error) {
 	w.changed = make(chan struct{})
 }
 
-// status returns the process, nil while there is none, how often it was started
+// status returns the life, nil while there is none, how often it was started
 // again, the last words of the one before, and how that ended, if of late.
-func (w *worker) status() (p *launch.Process, restarts int, stderr []string, ended string) {
+func (w *worker) status() (l *life, restarts int, stderr []string, ended string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.life != nil {
-		p = w.life.process
-	}
 	if ago := time.Since(w.ended); ago < trouble.Recent {
 		ended = fmt.Sprintf("its process ended %s ago and was started again: %s", ago.Round(time.Second), w.why)
 	}
-	return p, w.restarts, w.stderr, ended
+	return w.life, w.restarts, w.stderr, ended
 }
 
 // again asks for a restart of an instance whose process ended between its

@@ -3,6 +3,7 @@ package trouble
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +17,7 @@ import (
 // quota) the kernel tells nobody but the plugin.
 
 // refusals are the words of the system, and what to do about them.
-var refusals = []struct{ words, what string }{
+var refusals = [...]struct{ words, what string }{
 	{"permission denied", "was denied something that it has no rights to: files that are not its own, or sockets of the network without the capability network"},
 	{"operation not permitted", "was denied something that it has no rights to: files that are not its own, or system calls that the sandbox keeps from it"},
 	{"no space left on device", "has no space left to write; make room, or give its directory more"},
@@ -33,7 +34,7 @@ const Recent = time.Minute
 // Log has what a plugin says of late that it was refused. Its zero value is ready.
 type Log struct {
 	mu   sync.Mutex
-	last [8]trouble // as in refusals
+	last [len(refusals)]trouble
 }
 
 type trouble struct {
@@ -54,6 +55,11 @@ func refusal(text string) int {
 	return -1
 }
 
+// Refused returns those of the lines that say that something was refused.
+func Refused(lines []string) []string {
+	return slices.DeleteFunc(lines, func(line string) bool { return refusal(line) < 0 })
+}
+
 // Hear notes the message of an error that a handler returned. hide takes secrets
 // out of it, before it is cut: half of one would not be found any more.
 func (t *Log) Hear(message string, hide func(string) string) {
@@ -71,9 +77,8 @@ func (t *Log) Hear(message string, hide func(string) string) {
 }
 
 // Notes are what is wrong, each for people, at most one of a kind: what handlers
-// returned in the last minute, what stderr, the last lines that the plugin wrote,
-// says more, and whether dir, where it keeps its state, is full.
-func (t *Log) Notes(stderr []string, dir string) (notes []string) {
+// returned in the last minute, what more is Refused of the lines that it wrote, and whether dir, where it keeps its state, is full.
+func (t *Log) Notes(refused []string, dir string) (notes []string) {
 	said := map[int]bool{}
 	t.mu.Lock()
 	for n, r := range t.last {
@@ -87,8 +92,8 @@ func (t *Log) Notes(stderr []string, dir string) (notes []string) {
 		}
 	}
 	t.mu.Unlock()
-	for _, line := range stderr {
-		if n := refusal(line); n >= 0 && !said[n] {
+	for _, line := range refused {
+		if n := refusal(line); !said[n] {
 			said[n] = true
 			notes = append(notes, fmt.Sprintf("it says that it %s; it wrote: %s", refusals[n].what, shorten(line)))
 		}

@@ -51,3 +51,15 @@ func TestFull(t *testing.T) {
 		}
 	}
 }
+
+// Of what a plugin wrote, only what tells of a refusal is told, once.
+func TestRefused(t *testing.T) {
+	lines := Refused([]string{"it began", "dial: Permission denied", "and went on", "again: permission denied"})
+	if len(lines) != 2 {
+		t.Fatalf("it wrote of refusals in %q", lines)
+	}
+	var x Log
+	if got := x.Notes(lines, ""); len(got) != 1 || !strings.Contains(got[0], "it wrote: dial: Permission denied") {
+		t.Errorf("it says %q", got)
+	}
+}
