@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/pluginhost/host/host/config/secret"
 	"github.com/pluginhost/host/sdk/schema"
 	"github.com/pluginhost/host/sdk/wire"
 	"github.com/pluginhost/host/sdk/wire/rpc"
@@ -65,7 +66,5 @@ func (d discreet) failure(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	c := *e
-	c.Message, c.Reason, c.Details = d.hide(c.Message), d.hide(c.Reason), []byte(d.hide(string(c.Details)))
-	return &c
+	return secret.Error(e, d.hide)
 }

@@ -18,19 +18,11 @@ type Values struct{ secret.Set }
 
 func (s *Values) text(t *string) { *t = s.Hide(*t) }
 
-// Err hides them in an error. It is replaced: others may hold the error itself.
+// Err hides them in an error, which is replaced.
 func (s *Values) Err(e **wire.Error) {
-	if *e == nil {
-		return
+	if *e != nil {
+		*e = secret.Error(*e, s.Hide)
 	}
-	c := **e
-	s.text(&c.Message)
-	s.text(&c.Reason)
-	if details := string(c.Details); details != "" {
-		s.text(&details)
-		c.Details = []byte(details)
-	}
-	*e = &c
 }
 
 // Entry returns a step without them.
